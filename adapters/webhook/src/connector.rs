@@ -1,0 +1,140 @@
+//! The contract of a connector: a pure, total function from request to uplinks. No I/O, no clock, no state. The
+//! receiver owns routes, authentication, limits, answers and metrics; a connector cannot forget them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bridge_core::{Decoded, Timestamp, Verdict};
+
+/// One kind of source. Listed in [`crate::connectors::ALL`].
+pub trait Connector: Sync {
+    /// The name in configuration, metrics and messages; the name of its folder.
+    fn name(&self) -> &'static str;
+    /// What people call the cloud.
+    fn title(&self) -> &'static str;
+    /// What device ids start with unless the integration says otherwise (`sigfox-`); may be empty.
+    fn default_prefix(&self) -> &'static str;
+    /// The HTTP methods that the cloud can be told to use.
+    fn methods(&self) -> &'static [http::Method];
+    /// The largest body, bytes, unless the integration says otherwise.
+    fn body_limit(&self) -> usize;
+    /// The ways in which this cloud can prove a secret. No default: it cannot be forgotten.
+    fn auth(&self) -> &'static [AuthKind];
+    /// The settings that an integration may have, beside those that all have.
+    fn settings(&self) -> &'static [Setting];
+    /// Reads an integration's settings; unknown keys were refused before.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    fn configure(&self, settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>>;
+}
+
+/// A connector with its settings: what a request goes through.
+pub trait Decode: Send + Sync {
+    /// Turns a request into uplinks and problems.
+    ///
+    /// # Errors
+    /// Only when the body is not of the form that its content type says. What is understood but cannot become an uplink
+    /// is a [`bridge_core::Problem`]: a 4xx makes TTN pause the webhook and Particle throttle the host.
+    fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed>;
+
+    /// The answer when all went well or is kept (`Delivered`, `Stored`, `Duplicate`, `Rejected`). Not asked for `Retry`.
+    fn reply(&self, request: &Request<'_>, verdicts: &[Verdict]) -> Reply;
+
+    /// The body without credentials that the cloud sends along, for the store. No default: it cannot be forgotten.
+    fn redact<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]>;
+}
+
+/// A webhook request, already authenticated and within its limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `GET`, `POST` or `PUT`.
+    pub method: &'a http::Method,
+    /// The device named in the URL, percent-decoded: `/webhooks/{integration}/{device}`.
+    pub path_device: Option<&'a str>,
+    /// The raw query string without the `?` and without the integration's own token; may be empty.
+    pub query: &'a str,
+    /// The media type in lower case without parameters (`application/json`); empty when the sender gave none.
+    pub content_type: &'a str,
+    /// The body, decompressed.
+    pub body: &'a [u8],
+    /// When the bridge received it.
+    pub received_at: Timestamp,
+}
+
+/// The answer to an accepted request. Small on purpose: Particle publishes response bodies to devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// 204.
+    NoContent,
+    /// 200 with an empty body.
+    Empty,
+    /// 200 with a JSON body (a Sigfox downlink).
+    Json(String),
+}
+
+/// The body is not what its content type says. The sender's fault; 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+impl From<serde_json::Error> for Malformed {
+    /// Says where, never what: the message of serde_json names positions and types but may quote a value.
+    fn from(error: serde_json::Error) -> Self {
+        let what = match error.classify() {
+            serde_json::error::Category::Eof => "the JSON text ends too early",
+            serde_json::error::Category::Data => "the JSON text has another shape than it should",
+            _ => "the body is not JSON that can be read (or is nested too deep)",
+        };
+        Self(format!("{what}: line {} column {}", error.line(), error.column()))
+    }
+}
+
+/// The ways to prove a secret to the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthKind {
+    /// A header of any name holds the secret.
+    Header,
+    /// `Authorization: Basic`.
+    Basic,
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// A query parameter holds the secret.
+    UrlToken,
+}
+
+impl AuthKind {
+    /// Every way.
+    pub const ALL: &'static [Self] = &[Self::Header, Self::Basic, Self::Bearer, Self::UrlToken];
+
+    /// The name in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Basic => "basic",
+            Self::Bearer => "bearer",
+            Self::UrlToken => "url-token",
+        }
+    }
+}
+
+/// A setting that a connector takes: `[integrations.NAME.settings] key = ...`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key.
+    pub key: &'static str,
+    /// For the commented template and the documentation: what it does, its form, its default.
+    pub help: &'static str,
+}
+
+/// The settings of one integration: key to one text, or to several (a TOML string, number, boolean, or array of them).
+pub type Settings = BTreeMap<String, Vec<String>>;
+
+/// What is wrong with a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// Which one.
+    pub key: &'static str,
+    /// What, and what it should be.
+    pub message: String,
+}

@@ -1,0 +1,159 @@
+//! Reading request fields that may come in JSON, form or query, and as string or native type. Shared by connectors;
+//! not here: what a field means.
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Number, Value};
+
+use crate::connector::Malformed;
+
+/// Texts that clouds send where they have no value. Absent stays absent.
+const ABSENT: [&str; 6] = ["", "N/A", "n/a", "NA", "null", "undefined"];
+
+/// Whether the text stands for "no value".
+pub(super) fn is_absent(text: &str) -> bool {
+    ABSENT.contains(&text.trim())
+}
+
+/// Parses `a=1&b=x%20y` (query or `application/x-www-form-urlencoded`), in order. Text that is not UTF-8 after
+/// decoding is replaced, as browsers do.
+pub(super) fn parse_pairs(text: &str) -> Vec<(String, String)> {
+    let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect()
+}
+
+/// The pairs as an object of strings; of equal keys the first one counts.
+pub(super) fn object_of_pairs(pairs: Vec<(String, String)>) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (key, value) in pairs {
+        object.entry(key).or_insert(Value::String(value));
+    }
+    object
+}
+
+/// Parses a JSON object.
+///
+/// # Errors
+/// When the body is not JSON, nested deeper than serde_json's limit of 128, or not an object.
+pub(super) fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Malformed> {
+    match serde_json::from_slice(body)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(Malformed("the JSON body is not an object".into())),
+    }
+}
+
+/// A field as text: strings as they are, numbers and booleans as they are written. None when absent (see
+/// [`is_absent`]), null, or a structure.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !is_absent(text) => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// A field as a number, from a number or from text that is one. Never NaN or infinite.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+    .filter(|number: &f64| number.is_finite())
+}
+
+/// A field as an integer, from an integer or from text that is one.
+pub(super) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// A field as a boolean, from `true`, `"true"`, `1`, `"1"` and their opposites.
+pub(super) fn boolean(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => {
+            number.as_i64().and_then(|n| [false, true].get(usize::try_from(n).ok()?).copied())
+        }
+        Value::String(text) => match text.trim() {
+            "true" | "True" | "TRUE" | "1" => Some(true),
+            "false" | "False" | "FALSE" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A finite number as JSON; whole numbers without a fraction.
+pub(super) fn json_number(number: f64) -> Option<Value> {
+    match whole(Some(number)?) {
+        Some(whole) => Some(Value::from(whole)),
+        None => Number::from_f64(number).map(Value::Number),
+    }
+}
+
+/// The integer that a float is, when it is one that floats represent exactly.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+    // The cast is exact: the range and the missing fraction were checked.
+    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
+}
+
+/// Bytes from an even number of hex digits of either case.
+pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    let digit = |d: u8| (d as char).to_digit(16);
+    digits.chunks_exact(2).map(|pair| Some((digit(pair[0])? << 4 | digit(pair[1])?) as u8)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn scalars_come_as_text_or_native() {
+        assert_eq!(number(&json!("-123.00")), Some(-123.0));
+        assert_eq!(number(&json!("NaN")), None);
+        assert_eq!(number(&json!("N/A")), None);
+        assert_eq!(integer(&json!("1508")), Some(1508));
+        assert_eq!(integer(&json!(1508.0)), Some(1508));
+        assert_eq!(integer(&json!(1508.5)), None);
+        assert_eq!(boolean(&json!("true")), Some(true));
+        assert_eq!(boolean(&json!(2)), None);
+        assert_eq!(text(&json!("N/A")), None);
+        assert_eq!(text(&json!(7)), Some("7".into()));
+        assert_eq!(json_number(3.0), Some(json!(3)));
+        assert_eq!(json_number(f64::NAN), None);
+        assert_eq!(hex("00fF"), Some(vec![0, 255]));
+        assert_eq!(hex("0"), None);
+        assert_eq!(hex("é"), None);
+    }
+
+    #[test]
+    fn pairs_are_decoded_once() {
+        let pairs = parse_pairs("a=1%3B2&b=x+y&c&=&a=3&d=%ff");
+        let object = object_of_pairs(pairs);
+        assert_eq!(object["a"], "1;2");
+        assert_eq!(object["b"], "x y");
+        assert_eq!(object["c"], "");
+        assert_eq!(object["d"], "\u{fffd}");
+    }
+
+    #[test]
+    fn deep_json_is_malformed_not_a_crash() {
+        let deep = "[".repeat(100_000);
+        assert!(parse_object(deep.as_bytes()).is_err());
+        assert!(parse_object(b"[]").is_err());
+    }
+}

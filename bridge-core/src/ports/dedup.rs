@@ -1,0 +1,15 @@
+//! Which messages were accepted before. Not here: the memory in front of it ([`crate::dedup`]).
+
+use super::{BoxFuture, StoreResult};
+use crate::id::MessageId;
+use crate::time::Timestamp;
+
+/// Remembers accepted messages over a restart.
+pub trait Dedup: Send + Sync {
+    /// Whether the id was remembered at or after `since`.
+    fn seen(&self, id: MessageId, since: Timestamp) -> BoxFuture<'_, StoreResult<bool>>;
+    /// Remembers ids with the time of acceptance; an id that is there keeps its newer time.
+    fn remember<'a>(&'a self, ids: &'a [(MessageId, Timestamp)]) -> BoxFuture<'a, StoreResult<()>>;
+    /// Forgets what was remembered before `before`; how many went.
+    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<u64>>;
+}

@@ -1,0 +1,48 @@
+//! The hub as the [`mux`](crate::mux) sees it: links that open, publish and close. Not here: topics, payloads, sockets.
+
+use std::sync::Arc;
+
+use crate::message::Message;
+
+/// One physical connection to the hub. Shared links are numbered from 0; link 0 carries the bridge's own birth and will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u32);
+
+/// Names one publish from [`Hub::publish`] to its outcome. Never used twice in a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Carries out what the mux decides. Every call returns at once, never blocks, and never calls back into
+/// [`HubEvents`] from within itself (the caller holds its lock).
+pub trait Hub: Send + Sync {
+    /// Connects a link, and keeps connecting it with back-off until [`close`](Self::close). Each time that it is up:
+    /// `link_up`; each time that it is lost: `link_down`.
+    fn open(&self, link: LinkId);
+    /// Publishes with at least once, in order of the calls on one link. Only between `link_up` and `link_down`, and
+    /// never more than the link's window at once. Ends in exactly one of `acknowledged`, `refused`, or the `link_down`
+    /// of that link (after which the outcome is unknown, and the executor forgets the publish for good).
+    fn publish(&self, link: LinkId, token: Token, message: Arc<Message>);
+    /// Disconnects a link in good order. `link_down` follows if it was up.
+    fn close(&self, link: LinkId);
+}
+
+/// What the hub's executor reports.
+pub trait HubEvents: Send + Sync {
+    /// The link is connected; `window` publishes may be in flight on it (at least 1).
+    fn link_up(&self, link: LinkId, window: usize);
+    /// The link is lost; all that was in flight on it has an unknown outcome.
+    fn link_down(&self, link: LinkId, reason: &str);
+    /// The hub has taken responsibility for this publish.
+    fn acknowledged(&self, token: Token);
+    /// The hub has said no to this publish; the link stays up.
+    fn refused(&self, token: Token, refusal: HubRefusal);
+}
+
+/// Why the hub said no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubRefusal {
+    /// It will say no again: too large, not authorised for that topic, malformed.
+    Never(String),
+    /// It may take it later: quota, busy.
+    Later(String),
+}
