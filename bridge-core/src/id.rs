@@ -50,6 +50,11 @@ impl DeviceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The id as shared text.
+    pub fn to_shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
 }
 
 /// The name of a configured integration: 1 to 64 of `A-Z a-z 0-9 - _`. It stands in the webhook URL.

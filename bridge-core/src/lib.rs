@@ -12,7 +12,7 @@
 pub mod id;
 pub mod measurement;
 pub mod message;
-// pub mod mux;
+pub mod mux;
 // pub mod naming;
 // pub mod pipeline;
 pub mod ports;

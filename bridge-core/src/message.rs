@@ -1,6 +1,8 @@
 //! What the bridge delivers to the hub, whatever the source was. Not here: how a hub writes it (the dialects of
 //! `mqtt-hub`). The serde forms are the bridge's own form at rest (outbox), not a wire format.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -233,6 +235,15 @@ pub struct Raw {
 }
 
 impl Message {
+    /// What order is kept within: the device, or the integration for events of no device. A device id holds no `/`, so
+    /// the two cannot meet.
+    pub fn lane(&self) -> Arc<str> {
+        match &self.device {
+            Some(device) => device.to_shared(),
+            None => format!("integration/{}", self.integration).into(),
+        }
+    }
+
     /// The form at rest: what a store keeps and hands back to [`from_record`](Self::from_record).
     pub fn to_record(&self) -> Vec<u8> {
         // invariant: every map of a message has text keys and every number is finite, so this cannot fail.

@@ -1,0 +1,753 @@
+//! The multiplexer of virtual device connections: decides which link carries a message, when it is sent, when it goes
+//! to the outbox, and what the sender is told. A state machine: no I/O, no clock, no locks. Not here: carrying the
+//! decisions out ([`crate::delivery`]).
+//!
+//! # Protocol
+//! Inputs are [`submit`](Mux::submit) and `handle_*`; after each, call [`poll_output`](Mux::poll_output) until it is
+//! empty and carry the outputs out *in that order*. [`poll_timeout`](Mux::poll_timeout) says when
+//! [`handle_timeout`](Mux::handle_timeout) is due and why. `now` never goes back.
+//!
+//! # Rules
+//! 1. A message with a good link and no backlog of its lane is published at once. Its acknowledgement is its answer.
+//! 2. Not acknowledged within `ack_wait`, link lost, or no link: it is appended to the outbox, and *that* is its answer.
+//!    The entry takes over the publish that is in flight; it never becomes a second one beside it.
+//! 3. While a lane has entries in the outbox, its newer messages go there too. Entries are published in the order of
+//!    their `seq`. What was in flight on a lost link is published again, from the outbox alone.
+//! 4. A lane is on one link as long as anything of it is queued or in flight there.
+//! 5. Everything is bounded: waiting senders, entries in memory, publishes per link.
+
+mod lane;
+mod link;
+mod outcome;
+mod strategy;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lane::Lane;
+use link::Link;
+pub use outcome::{Outcome, Output, Stats};
+pub use strategy::Strategy;
+
+use crate::message::Message;
+use crate::ports::{HubRefusal, LinkId, Seq, Token};
+
+/// The settings of a mux.
+#[derive(Debug, Clone)]
+pub struct MuxConfig {
+    /// How links are shared.
+    pub strategy: Strategy,
+    /// How long a sender waits for the hub before the outbox takes over.
+    pub ack_wait: Duration,
+    /// Every message goes to the outbox first.
+    pub disk_first: bool,
+    /// Senders that may wait at once.
+    pub max_waiting: usize,
+    /// Entries that the outbox may hold.
+    pub max_stored: u64,
+    /// Entries that are published again per second, at most; none for no limit of our own.
+    pub drain_rate: Option<u32>,
+}
+
+/// The multiplexer. See the [module](self) for its protocol and rules.
+#[derive(Debug)]
+pub struct Mux {
+    config: MuxConfig,
+    links: BTreeMap<LinkId, Link>,
+    lanes: HashMap<Arc<str>, Lane>,
+    live: HashMap<Token, Live>,
+    by_seq: HashMap<Seq, Token>,
+    /// Ends of `ack_wait`, in order; entries of settled messages are passed over.
+    deadlines: VecDeque<(Instant, Token)>,
+    outputs: VecDeque<Output>,
+    waiting: usize,
+    next_token: u64,
+    last_seq: Seq,
+    drain: Drain,
+    last_growth: Option<Instant>,
+    load_checked: Option<Instant>,
+    closing: bool,
+}
+
+/// One message in memory.
+#[derive(Debug)]
+struct Live {
+    lane: Arc<str>,
+    message: Arc<Message>,
+    /// Its sender is still waiting for an answer.
+    waiting: bool,
+    /// Its place in the outbox, and whether it is safe there.
+    entry: Option<(Seq, Entry)>,
+    place: Place,
+    /// It was read back from the outbox.
+    loaded: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// The append is under way.
+    Pending,
+    /// On disk.
+    Safe,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// On no link.
+    Nowhere,
+    /// Waits for the window of its lane's link.
+    Queued,
+    /// Published.
+    InFlight,
+    /// The hub has answered for it; only its pending append keeps it here.
+    Settled,
+}
+
+/// Reading the outbox back.
+#[derive(Debug, Default)]
+struct Drain {
+    /// Entries that are in the outbox only.
+    spilled: u64,
+    /// Everything up to here is in memory or gone.
+    cursor: Seq,
+    loading: Option<Loading>,
+    /// Entries that are in memory too.
+    resident: usize,
+    /// Those of them that were read back.
+    loaded: usize,
+    /// The pace: no load before this.
+    not_before: Option<Instant>,
+}
+
+/// A load under way.
+#[derive(Debug)]
+struct Loading {
+    after: Seq,
+    /// The highest `seq` when it was asked for: no entry up to here can be missing in the answer.
+    up_to: Seq,
+    /// Removed since; may still turn up in the answer.
+    removed: HashSet<Seq>,
+    /// An entry at or before `after` came back to the outbox: what the answer brings must not overtake it.
+    stale: bool,
+}
+
+/// How many entries one load brings at most.
+const LOAD_LIMIT: usize = 256;
+/// How many loads per second a paced outbox is spread over.
+const LOADS_PER_SECOND: usize = 10;
+/// How long a link rests after the hub asked for a pause.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Mux {
+    /// A mux over an outbox that holds `lanes` (entries per lane) and whose highest `seq` ever was `last_seq`.
+    pub fn new(config: MuxConfig, lanes: Vec<(String, u64)>, last_seq: Seq, now: Instant) -> Self {
+        let mut drain = Drain::default();
+        let mut known = HashMap::with_capacity(lanes.len());
+        for (lane, stored) in lanes {
+            drain.spilled += stored;
+            known.insert(Arc::from(lane), Lane { stored, ..Lane::default() });
+        }
+        let mut mux = Self {
+            links: BTreeMap::new(),
+            lanes: known,
+            live: HashMap::new(),
+            by_seq: HashMap::new(),
+            deadlines: VecDeque::new(),
+            outputs: VecDeque::new(),
+            waiting: 0,
+            next_token: 0,
+            last_seq,
+            drain,
+            last_growth: None,
+            load_checked: Some(now),
+            closing: false,
+            config,
+        };
+        mux.open_links(mux.config.strategy.initial());
+        mux
+    }
+
+    /// Takes a message. Its answer comes as [`Output::Answer`] with this token.
+    pub fn submit(&mut self, message: Arc<Message>, now: Instant) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        let full = self.waiting >= self.config.max_waiting || self.stored() >= self.config.max_stored;
+        if self.closing || full {
+            self.outputs.push_back(Output::Answer { token, outcome: Outcome::Unavailable });
+            return token;
+        }
+        let lane_name = message.lane();
+        let lane = self.lanes.entry(lane_name.clone()).or_default();
+        let direct = lane.stored == 0 && !self.config.disk_first;
+        self.waiting += 1;
+        let live = Live {
+            lane: lane_name.clone(),
+            message,
+            waiting: true,
+            entry: None,
+            place: Place::Nowhere,
+            loaded: false,
+        };
+        self.live.insert(token, live);
+        if direct && self.queue(token) {
+            if let Some(lane) = self.lanes.get_mut(&lane_name) {
+                lane.fresh.push_back(token);
+            }
+            self.deadlines.push_back((now + self.config.ack_wait, token));
+            self.pump_lane(&lane_name, now);
+            self.grow_if_crowded(now);
+        } else {
+            self.store(token);
+        }
+        token
+    }
+
+    /// A link came up.
+    pub fn handle_link_up(&mut self, link: LinkId, window: usize, now: Instant) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.window = Some(window.max(1));
+        state.paused_until = None;
+        self.load_if_due(now);
+    }
+
+    /// A link went down: what was on it goes on from the outbox.
+    pub fn handle_link_down(&mut self, link: LinkId, now: Instant) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.window = None;
+        let mut tokens: Vec<Token> = state.in_flight.drain().chain(state.queue.drain(..)).collect();
+        if state.retiring {
+            self.links.remove(&link);
+            self.outputs.push_back(Output::Close { link });
+        }
+        // Tokens are given out in order of submission, so this is the order of every lane.
+        tokens.sort_unstable();
+        tokens.dedup();
+        for token in tokens {
+            self.take_off_link(token);
+            self.park(token);
+        }
+        self.load_if_due(now);
+    }
+
+    /// The hub acknowledged a publish.
+    pub fn handle_acknowledged(&mut self, token: Token, now: Instant) {
+        let Some(lane) = self.leave_flight(token) else { return };
+        self.settle(token, Outcome::Delivered);
+        self.pump_lane(&lane, now);
+        self.forget_if_idle(&lane);
+        self.close_if_retired();
+        self.load_if_due(now);
+    }
+
+    /// The hub said no to a publish.
+    pub fn handle_refused(&mut self, token: Token, refusal: HubRefusal, now: Instant) {
+        let Some(lane) = self.leave_flight(token) else { return };
+        match refusal {
+            HubRefusal::Never(detail) => self.settle(token, Outcome::Refused(detail)),
+            HubRefusal::Later(_) => {
+                if let Some(link) = self.lanes.get(&lane).and_then(|lane| lane.link)
+                    && let Some(link) = self.links.get_mut(&link)
+                {
+                    link.paused_until = Some(now + PAUSE);
+                }
+                self.park(token);
+            }
+        }
+        self.pump_lane(&lane, now);
+        self.forget_if_idle(&lane);
+        self.load_if_due(now);
+    }
+
+    /// An append ended: durable when `ok`, otherwise not stored at all. In the order of the appends.
+    pub fn handle_appended(&mut self, seq: Seq, ok: bool, now: Instant) {
+        let Some(&token) = self.by_seq.get(&seq) else { return };
+        let Some(live) = self.live.get_mut(&token) else { return };
+        let lane = live.lane.clone();
+        let place = live.place;
+        if ok {
+            live.entry = Some((seq, Entry::Safe));
+            self.answer(token, Outcome::Stored);
+            match place {
+                Place::Settled => {
+                    self.drop_entry(token, seq);
+                    self.live.remove(&token);
+                }
+                Place::Queued | Place::InFlight => {}
+                Place::Nowhere => self.keep_or_spill(token),
+            }
+        } else {
+            live.entry = None;
+            self.by_seq.remove(&seq);
+            self.drain.resident -= 1;
+            if let Some(lane) = self.lanes.get_mut(&lane) {
+                lane.stored -= 1;
+                lane.resident -= 1;
+            }
+            self.answer(token, Outcome::Unavailable);
+            if matches!(place, Place::Nowhere | Place::Settled) {
+                self.live.remove(&token);
+            }
+        }
+        self.pump_lane(&lane, now);
+        self.forget_if_idle(&lane);
+        self.load_if_due(now);
+    }
+
+    /// A load ended; `entries` are in order. Empty also when the store failed: `retry_at` then says when to try again.
+    pub fn handle_loaded(
+        &mut self,
+        entries: Vec<(Seq, Arc<str>, Arc<Message>)>,
+        retry_at: Option<Instant>,
+        now: Instant,
+    ) {
+        let Some(loading) = self.drain.loading.take() else { return };
+        if let Some(at) = retry_at {
+            self.drain.not_before = Some(at);
+            return;
+        }
+        if let Some(rate) = self.config.drain_rate {
+            self.drain.not_before = Some(now + Duration::from_secs(entries.len() as u64) / rate.max(1));
+        }
+        if loading.stale {
+            return self.load_if_due(now);
+        }
+        self.drain.cursor = if entries.is_empty() { loading.up_to } else { loading.after };
+        for (seq, lane_name, message) in entries {
+            if self.by_seq.contains_key(&seq) || loading.removed.contains(&seq) {
+                self.drain.cursor = seq;
+                continue;
+            }
+            let token = Token(self.next_token);
+            self.next_token += 1;
+            let live = Live {
+                lane: lane_name.clone(),
+                message,
+                waiting: false,
+                entry: Some((seq, Entry::Safe)),
+                place: Place::Nowhere,
+                loaded: true,
+            };
+            self.live.insert(token, live);
+            if !self.queue(token) {
+                // No link is up any more; handle_link_up starts over.
+                self.live.remove(&token);
+                break;
+            }
+            self.by_seq.insert(seq, token);
+            self.drain.cursor = seq;
+            self.drain.spilled = self.drain.spilled.saturating_sub(1);
+            self.drain.resident += 1;
+            self.drain.loaded += 1;
+            if let Some(lane) = self.lanes.get_mut(&lane_name) {
+                lane.resident += 1;
+                lane.stored = lane.stored.max(lane.resident);
+            }
+            self.pump_lane(&lane_name, now);
+        }
+        self.load_if_due(now);
+    }
+
+    /// An entry could not be read back and was taken out of the outbox by whoever loaded it.
+    pub fn handle_unreadable(&mut self, lane: &Arc<str>) {
+        self.drain.spilled = self.drain.spilled.saturating_sub(1);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.stored = lane.stored.saturating_sub(1).max(lane.resident);
+        }
+        self.forget_if_idle(lane);
+    }
+
+    /// Does what is due: see [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, token)) = self.deadlines.front() {
+            let open = self.live.get(&token).is_some_and(|live| live.waiting && live.entry.is_none());
+            if open && at > now {
+                break;
+            }
+            self.deadlines.pop_front();
+            if open {
+                self.take_over_lane_of(token);
+            }
+        }
+        let due: Vec<LinkId> = self
+            .links
+            .iter_mut()
+            .filter(|(_, link)| link.paused_until.is_some_and(|until| until <= now))
+            .map(|(id, link)| {
+                link.paused_until = None;
+                *id
+            })
+            .collect();
+        for link in due {
+            self.pump(link, now);
+        }
+        if self.drain.not_before.is_some_and(|at| at <= now) {
+            self.drain.not_before = None;
+        }
+        self.shrink_if_idle(now);
+        self.load_if_due(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due next, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let ack = self.deadlines.front().map(|(at, _)| (*at, "acknowledgement late"));
+        let pause =
+            self.links.values().filter_map(|link| link.paused_until).min().map(|at| (at, "pause ends"));
+        let pace = self.drain.not_before.map(|at| (at, "outbox pace"));
+        let extra = self.links.len() > self.config.strategy.initial() as usize;
+        let load = self.load_checked.filter(|_| extra).map(|at| (at + strategy::SHRINK_AFTER, "load check"));
+        [ack, pause, pace, load].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// The next thing to carry out.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes no more messages, sends nothing more from the outbox, and lets what is in flight end.
+    pub fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Ends the wait of a [`close`](Self::close): everything that is still open goes to the outbox.
+    pub fn close_now(&mut self) {
+        let lanes: Vec<Arc<str>> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| !lane.fresh.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for lane in lanes {
+            self.take_over(&lane);
+        }
+    }
+
+    /// Nobody waits for an answer and nothing is on a link.
+    pub fn is_quiet(&self) -> bool {
+        self.waiting == 0 && self.links.values().all(Link::is_empty)
+    }
+
+    /// Counts for operators.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            waiting: self.waiting,
+            in_flight: self.links.values().map(|link| link.in_flight.len()).sum(),
+            stored: self.stored(),
+            resident: self.drain.resident,
+            links_open: self.links.len(),
+            links_up: self.links.values().filter(|link| link.window.is_some()).count(),
+        }
+    }
+
+    fn stored(&self) -> u64 {
+        self.drain.spilled + self.drain.resident as u64
+    }
+
+    // --- one message ---
+
+    /// Puts a message on its lane's link, or on the link that the strategy chooses. False when no link is up.
+    fn queue(&mut self, token: Token) -> bool {
+        let Some(live) = self.live.get_mut(&token) else { return false };
+        let lane = self.lanes.entry(live.lane.clone()).or_default();
+        let chosen = match lane.link.filter(|_| lane.on_link > 0) {
+            Some(link) => Some(link),
+            None => {
+                let up = self.links.iter().filter(|(_, link)| link.is_routable()).map(|(id, _)| *id);
+                self.config.strategy.choose(&live.lane, up)
+            }
+        };
+        let Some((id, link)) = chosen.and_then(|id| Some((id, self.links.get_mut(&id)?))) else {
+            return false;
+        };
+        lane.link = Some(id);
+        lane.on_link += 1;
+        live.place = Place::Queued;
+        link.queue.push_back(token);
+        true
+    }
+
+    /// Appends a message to the outbox.
+    fn store(&mut self, token: Token) {
+        let Some(live) = self.live.get_mut(&token) else { return };
+        self.last_seq += 1;
+        let seq = self.last_seq;
+        live.entry = Some((seq, Entry::Pending));
+        self.by_seq.insert(seq, token);
+        self.drain.resident += 1;
+        let lane = self.lanes.entry(live.lane.clone()).or_default();
+        lane.stored += 1;
+        lane.resident += 1;
+        self.outputs.push_back(Output::Append {
+            seq,
+            lane: live.lane.clone(),
+            message: live.message.clone(),
+        });
+    }
+
+    /// A stored message that is on no link: queued when the order allows it, else left to the outbox.
+    fn keep_or_spill(&mut self, token: Token) {
+        let room = self.drain.resident <= self.keep_limit();
+        let in_order = self
+            .live
+            .get(&token)
+            .and_then(|live| self.lanes.get(&live.lane))
+            .is_some_and(|lane| lane.spilled() == 0);
+        if self.closing || !room || !in_order || !self.queue(token) {
+            self.spill(token);
+        }
+    }
+
+    /// A message that lost its link: on to the outbox, by whatever way is left.
+    fn park(&mut self, token: Token) {
+        let Some(live) = self.live.get(&token) else { return };
+        match live.entry {
+            None if live.waiting => self.take_over_lane_of(token),
+            // Its sender was told that it was not taken.
+            None => {
+                let lane = live.lane.clone();
+                self.live.remove(&token);
+                self.forget_if_idle(&lane);
+            }
+            Some((_, Entry::Pending)) => {}
+            Some((_, Entry::Safe)) => self.spill(token),
+        }
+    }
+
+    /// Forgets a stored message; the outbox has it.
+    fn spill(&mut self, token: Token) {
+        let Some(live) = self.live.remove(&token) else { return };
+        let Some((seq, _)) = live.entry else { return };
+        self.by_seq.remove(&seq);
+        self.drain.resident -= 1;
+        self.drain.loaded -= usize::from(live.loaded);
+        self.drain.spilled += 1;
+        self.rewind(seq - 1);
+        if let Some(lane) = self.lanes.get_mut(&live.lane) {
+            lane.resident -= 1;
+        }
+    }
+
+    fn take_over_lane_of(&mut self, token: Token) {
+        if let Some(lane) = self.live.get(&token).map(|live| live.lane.clone()) {
+            self.take_over(&lane);
+        }
+    }
+
+    /// Stores all of a lane that is not stored yet, in order; what is in flight stays in flight.
+    fn take_over(&mut self, lane: &Arc<str>) {
+        let fresh = self.lanes.get_mut(lane).map(|lane| std::mem::take(&mut lane.fresh)).unwrap_or_default();
+        for token in fresh {
+            self.store(token);
+        }
+    }
+
+    /// The hub has decided about a message.
+    fn settle(&mut self, token: Token, outcome: Outcome) {
+        let Some(live) = self.live.get_mut(&token) else { return };
+        if let Some(lane) = self.lanes.get_mut(&live.lane) {
+            lane.fresh.retain(|other| *other != token);
+        }
+        let was_waiting = live.waiting;
+        match (live.entry, outcome) {
+            (None, outcome) => {
+                let accepted = (!was_waiting && outcome == Outcome::Delivered).then_some(live.message.id);
+                self.answer(token, outcome);
+                self.live.remove(&token);
+                self.outputs.extend(accepted.map(Output::LateDelivery));
+            }
+            (Some((_, Entry::Pending)), outcome) => {
+                live.place = Place::Settled;
+                self.answer(token, outcome);
+            }
+            (Some((seq, Entry::Safe)), Outcome::Refused(detail)) => {
+                let message = live.message.clone();
+                self.outputs.push_back(Output::Bury { seq, message, detail });
+                self.account_removed(token, seq);
+                self.live.remove(&token);
+            }
+            (Some((seq, Entry::Safe)), _) => {
+                self.drop_entry(token, seq);
+                self.live.remove(&token);
+            }
+        }
+    }
+
+    fn drop_entry(&mut self, token: Token, seq: Seq) {
+        self.outputs.push_back(Output::Remove { seq });
+        self.account_removed(token, seq);
+    }
+
+    fn account_removed(&mut self, token: Token, seq: Seq) {
+        self.by_seq.remove(&seq);
+        self.drain.resident -= 1;
+        if let Some(loading) = &mut self.drain.loading {
+            loading.removed.insert(seq);
+        }
+        let Some(live) = self.live.get(&token) else { return };
+        self.drain.loaded -= usize::from(live.loaded);
+        if let Some(lane) = self.lanes.get_mut(&live.lane) {
+            lane.stored -= 1;
+            lane.resident -= 1;
+        }
+    }
+
+    fn answer(&mut self, token: Token, outcome: Outcome) {
+        if let Some(live) = self.live.get_mut(&token)
+            && std::mem::take(&mut live.waiting)
+        {
+            self.waiting -= 1;
+            self.outputs.push_back(Output::Answer { token, outcome });
+        }
+    }
+
+    // --- links ---
+
+    /// Takes a message out of flight; its lane, when it was in flight at all.
+    fn leave_flight(&mut self, token: Token) -> Option<Arc<str>> {
+        let live = self.live.get(&token).filter(|live| live.place == Place::InFlight)?;
+        let lane = live.lane.clone();
+        let link = self.lanes.get(&lane)?.link?;
+        self.links.get_mut(&link)?.in_flight.remove(&token);
+        self.take_off_link(token);
+        Some(lane)
+    }
+
+    fn take_off_link(&mut self, token: Token) {
+        let Some(live) = self.live.get_mut(&token) else { return };
+        if matches!(live.place, Place::Queued | Place::InFlight) {
+            live.place = Place::Nowhere;
+            if let Some(lane) = self.lanes.get_mut(&live.lane) {
+                lane.on_link -= 1;
+            }
+        }
+    }
+
+    fn pump_lane(&mut self, lane: &Arc<str>, now: Instant) {
+        if let Some(link) = self.lanes.get(lane).and_then(|lane| lane.link) {
+            self.pump(link, now);
+        }
+    }
+
+    /// Publishes what fits the window of a link.
+    fn pump(&mut self, id: LinkId, now: Instant) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        while link.has_room(now) {
+            let Some(&token) = link.queue.front() else { break };
+            let Some(live) = self.live.get_mut(&token).filter(|live| live.place == Place::Queued) else {
+                link.queue.pop_front();
+                continue;
+            };
+            link.queue.pop_front();
+            live.place = Place::InFlight;
+            link.in_flight.insert(token);
+            link.peak = link.peak.max(link.in_flight.len());
+            self.outputs.push_back(Output::Publish { link: id, token, message: live.message.clone() });
+        }
+        // The front of the deadlines is kept short as acknowledgements come in.
+        while let Some((_, token)) = self.deadlines.front()
+            && !self.live.get(token).is_some_and(|live| live.waiting && live.entry.is_none())
+        {
+            self.deadlines.pop_front();
+        }
+    }
+
+    fn open_links(&mut self, wanted: u32) {
+        let mut next = (0..).map(LinkId);
+        while (self.links.len() as u32) < wanted {
+            // invariant: the range of ids is endless and `wanted` is a u32.
+            let Some(id) = next.find(|id| !self.links.contains_key(id)) else { return };
+            self.links.insert(id, Link::new());
+            self.outputs.push_back(Output::Open { link: id });
+        }
+    }
+
+    /// More than a quarter of all windows waits: open more links.
+    fn grow_if_crowded(&mut self, now: Instant) {
+        let open = self.links.len() as u32;
+        let grown = self.config.strategy.grown(open);
+        if grown <= open || self.last_growth.is_some_and(|at| at + strategy::GROW_AFTER > now) {
+            return;
+        }
+        let windows: usize = self.links.values().filter_map(|link| link.window).sum();
+        let queued: usize = self.links.values().map(|link| link.queue.len()).sum();
+        if queued > windows / 4 && self.links.values().all(|link| link.window.is_some()) {
+            self.last_growth = Some(now);
+            self.load_checked = Some(now);
+            self.links.values_mut().for_each(|link| link.retiring = false);
+            self.open_links(grown);
+        }
+    }
+
+    /// The last link goes when, for a while, the others could have carried everything with three quarters to spare.
+    fn shrink_if_idle(&mut self, now: Instant) {
+        if self.load_checked.is_some_and(|at| at + strategy::SHRINK_AFTER > now) {
+            return;
+        }
+        self.load_checked = Some(now);
+        let peak: usize = self.links.values_mut().map(|link| std::mem::take(&mut link.peak)).sum();
+        if self.links.len() <= self.config.strategy.initial() as usize {
+            return;
+        }
+        let Some((&last, _)) = self.links.last_key_value() else { return };
+        let others: usize = self.links.range(..last).filter_map(|(_, link)| link.window).sum();
+        if peak <= others / 4
+            && let Some(link) = self.links.get_mut(&last)
+        {
+            link.retiring = true;
+            self.close_if_retired();
+        }
+    }
+
+    fn close_if_retired(&mut self) {
+        let Some((&id, link)) = self.links.last_key_value() else { return };
+        if link.retiring && link.is_empty() {
+            self.links.remove(&id);
+            self.outputs.push_back(Output::Close { link: id });
+        }
+    }
+
+    // --- the outbox ---
+
+    fn rewind(&mut self, to: Seq) {
+        self.drain.cursor = self.drain.cursor.min(to);
+        if let Some(loading) = &mut self.drain.loading {
+            loading.stale |= to < loading.after;
+        }
+    }
+
+    /// Entries that may stay in memory when they come from senders.
+    fn keep_limit(&self) -> usize {
+        self.windows().saturating_mul(4)
+    }
+
+    fn windows(&self) -> usize {
+        self.links.values().filter_map(|link| link.window).sum()
+    }
+
+    /// Loads when entries wait in the outbox only and half of the windows has no entry: the other half is for new
+    /// messages.
+    fn load_if_due(&mut self, now: Instant) {
+        let room = (self.windows() / 2).max(1).saturating_sub(self.drain.loaded);
+        let routable = self.links.values().any(Link::is_routable);
+        let paced = self.drain.not_before.is_some_and(|at| at > now);
+        let more = self.drain.spilled > 0 && self.drain.cursor < self.last_seq;
+        if self.closing || self.drain.loading.is_some() || !more || !routable || room == 0 || paced {
+            return;
+        }
+        let pace =
+            self.config.drain_rate.map_or(usize::MAX, |rate| (rate as usize / LOADS_PER_SECOND).max(1));
+        let limit = room.min(LOAD_LIMIT).min(pace);
+        let after = self.drain.cursor;
+        self.drain.loading =
+            Some(Loading { after, up_to: self.last_seq, removed: HashSet::new(), stale: false });
+        self.outputs.push_back(Output::Load { after, limit });
+    }
+
+    fn forget_if_idle(&mut self, lane: &Arc<str>) {
+        if self.lanes.get(lane).is_some_and(Lane::is_idle) {
+            self.lanes.remove(lane);
+        }
+    }
+}
