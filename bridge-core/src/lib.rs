@@ -6,21 +6,23 @@
 //! (resolve, deduplicate, normalise), [`mux`] (order, windows, links, outbox take-over) and [`delivery`], which
 //! runs the `mux` against the ports.
 
-// pub mod counters;
-// pub mod dedup;
-// pub mod delivery;
+pub mod counters;
+pub mod dedup;
+pub mod delivery;
 pub mod id;
 pub mod measurement;
 pub mod message;
 pub mod mux;
-// pub mod naming;
-// pub mod pipeline;
+pub mod naming;
+pub mod pipeline;
 pub mod ports;
-// pub mod registrar;
+mod recent;
+pub mod registrar;
+mod signal;
 // #[cfg(any(test, feature = "test-util"))]
 // pub mod testing;
 pub mod time;
-// pub mod trace;
+pub mod trace;
 pub mod uplink;
 pub mod verdict;
 

@@ -311,7 +311,6 @@ fn step() -> impl proptest::strategy::Strategy<Value = Step> {
     ]
 }
 
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 

@@ -8,6 +8,12 @@ use crate::time::Timestamp;
 pub trait Dedup: Send + Sync {
     /// Whether the id was remembered at or after `since`.
     fn seen(&self, id: MessageId, since: Timestamp) -> BoxFuture<'_, StoreResult<bool>>;
+    /// Up to `limit` ids remembered at or after `since`, the newest.
+    fn recent(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, StoreResult<Vec<(MessageId, Timestamp)>>>;
     /// Remembers ids with the time of acceptance; an id that is there keeps its newer time.
     fn remember<'a>(&'a self, ids: &'a [(MessageId, Timestamp)]) -> BoxFuture<'a, StoreResult<()>>;
     /// Forgets what was remembered before `before`; how many went.

@@ -1,0 +1,218 @@
+//! One uplink becomes one message: recognises what was accepted before, and lets a copy that arrives while the first
+//! is still under way wait for it. Not here: the memory over a restart ([`crate::ports::Dedup`]).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+
+use crate::id::MessageId;
+use crate::ports::{Clock, Dedup, StoreResult};
+use crate::signal::{Signal, lock};
+use crate::time::Timestamp;
+
+/// The settings of a deduplicator.
+#[derive(Debug, Clone, Copy)]
+pub struct DedupConfig {
+    /// How long an accepted uplink is remembered. At least 75 minutes covers the longest retry schedule known (72).
+    pub window: Duration,
+    /// How many ids are kept in memory; beyond it the store is asked.
+    pub max_in_memory: usize,
+}
+
+/// What a message id is, at this moment.
+#[derive(Debug)]
+pub enum Claim {
+    /// Not seen before; the caller has it now and must [`settle`](Deduplicator::settle) it.
+    New,
+    /// Accepted before.
+    Duplicate,
+    /// Under way; the answer is whether it was accepted in the end.
+    UnderWay(oneshot::Receiver<bool>),
+}
+
+/// Recognises duplicates.
+pub struct Deduplicator {
+    config: DedupConfig,
+    store: Arc<dyn Dedup>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    written: Signal,
+}
+
+struct State {
+    under_way: HashMap<MessageId, Vec<oneshot::Sender<bool>>, IdHash>,
+    /// Newest generation first; each with the time from which on it is complete.
+    generations: VecDeque<(Timestamp, HashSet<MessageId, IdHash>)>,
+    /// Not yet in the store.
+    unwritten: Vec<(MessageId, Timestamp)>,
+}
+
+/// How long ids gather before they are written.
+const WRITE_BEHIND: Duration = Duration::from_millis(100);
+/// Ids that may wait to be written when the store fails; beyond it the oldest are known in memory only.
+const MAX_UNWRITTEN: usize = 1_000_000;
+const GENERATIONS: usize = 2;
+
+impl Deduplicator {
+    /// Starts with what the store remembers.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(
+        config: DedupConfig,
+        store: Arc<dyn Dedup>,
+        clock: Arc<dyn Clock>,
+    ) -> StoreResult<Self> {
+        let now = clock.wall();
+        let per_generation = (config.max_in_memory / GENERATIONS).max(1);
+        let since = now.minus(config.window);
+        let ids = store.recent(since, per_generation).await?;
+        // Fewer than asked for: these are all there are in the window. Else only from the oldest of them on.
+        let complete_since = match ids.iter().map(|(_, at)| *at).min() {
+            Some(oldest) if ids.len() >= per_generation => oldest,
+            _ => since,
+        };
+        let ids = ids.into_iter().map(|(id, _)| id).collect();
+        let state = State {
+            under_way: HashMap::default(),
+            generations: [(complete_since, ids)].into(),
+            unwritten: Vec::new(),
+        };
+        Ok(Self { config, store, clock, state: Mutex::new(state), written: Signal::default() })
+    }
+
+    /// Claims an id.
+    ///
+    /// # Errors
+    /// When the store had to be asked and did not answer; the id is not claimed then.
+    pub async fn claim(&self, id: MessageId) -> StoreResult<Claim> {
+        let since = self.clock.wall().minus(self.config.window);
+        {
+            let mut state = lock(&self.state);
+            if state.generations.iter().any(|(_, ids)| ids.contains(&id)) {
+                return Ok(Claim::Duplicate);
+            }
+            if let Some(waiters) = state.under_way.get_mut(&id) {
+                let (sender, receiver) = oneshot::channel();
+                waiters.push(sender);
+                return Ok(Claim::UnderWay(receiver));
+            }
+            state.under_way.insert(id, Vec::new());
+            if state.generations.back().is_some_and(|(complete_since, _)| *complete_since <= since) {
+                return Ok(Claim::New);
+            }
+        }
+        match self.store.seen(id, since).await {
+            Ok(false) => Ok(Claim::New),
+            Ok(true) => {
+                self.release(id, true);
+                Ok(Claim::Duplicate)
+            }
+            Err(error) => {
+                self.release(id, false);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a claim: an accepted id is remembered, any other may come again.
+    pub fn settle(&self, id: MessageId, accepted: bool) {
+        if accepted {
+            self.remember(id);
+        }
+        self.release(id, accepted);
+    }
+
+    /// Remembers an id that nobody holds a claim on any more.
+    pub fn remember(&self, id: MessageId) {
+        let now = self.clock.wall();
+        let first = {
+            let mut state = lock(&self.state);
+            let per_generation = (self.config.max_in_memory / GENERATIONS).max(1);
+            if state.generations.front().is_none_or(|(_, ids)| ids.len() >= per_generation) {
+                state.generations.truncate(GENERATIONS - 1);
+                state.generations.push_front((now, HashSet::default()));
+            }
+            if let Some((_, ids)) = state.generations.front_mut() {
+                ids.insert(id);
+            }
+            if state.unwritten.len() < MAX_UNWRITTEN {
+                state.unwritten.push((id, now));
+            }
+            state.unwritten.len() == 1
+        };
+        if first {
+            self.written.notify();
+        }
+    }
+
+    /// Writes remembered ids behind, for ever. Run it as one task.
+    pub async fn run(&self) {
+        loop {
+            self.written.wait().await;
+            self.clock.sleep_until(self.clock.now() + WRITE_BEHIND).await;
+            if self.flush().await.is_err() {
+                self.clock.sleep_until(self.clock.now() + WRITE_BEHIND * 10).await;
+                self.written.notify();
+            }
+        }
+    }
+
+    /// Writes what is not written yet.
+    ///
+    /// # Errors
+    /// When the store failed; nothing is forgotten then.
+    pub async fn flush(&self) -> StoreResult<()> {
+        let batch = std::mem::take(&mut lock(&self.state).unwritten);
+        let result = self.store.remember(&batch).await;
+        if result.is_err() {
+            let mut state = lock(&self.state);
+            let newer = std::mem::replace(&mut state.unwritten, batch);
+            state.unwritten.extend(newer);
+            state.unwritten.truncate(MAX_UNWRITTEN);
+        }
+        result
+    }
+
+    /// Forgets what is older than the window, in the store.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn forget_old(&self) -> StoreResult<u64> {
+        self.store.forget(self.clock.wall().minus(self.config.window)).await
+    }
+
+    fn release(&self, id: MessageId, accepted: bool) {
+        let waiters = lock(&self.state).under_way.remove(&id).unwrap_or_default();
+        for waiter in waiters {
+            // A receiver that is gone does not want to know.
+            let _ = waiter.send(accepted);
+        }
+    }
+}
+
+/// Message ids are digests already: their first bytes are the hash.
+type IdHash = BuildHasherDefault<FirstBytes>;
+
+/// See [`IdHash`].
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

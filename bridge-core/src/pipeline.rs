@@ -1,0 +1,278 @@
+//! The way of an uplink: resolve the device, deduplicate, put into order with other reports of the same state, deliver,
+//! and say what became of it. Not here: reading requests (adapters), delivering (`delivery`).
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+
+use crate::counters::IntegrationCounters;
+use crate::dedup::{Claim, Deduplicator};
+use crate::delivery::{Delivery, refused_by_hub};
+use crate::id::{IntegrationName, MessageId};
+use crate::message::Message;
+use crate::mux::Outcome;
+use crate::ports::{Clock, DeadLetters, NewDeadLetter, RawRequest};
+use crate::recent::Recent;
+use crate::registrar::{DeviceRule, Registrar};
+use crate::signal::lock;
+use crate::time::Timestamp;
+use crate::trace::{End, Step, Tracer, Traces};
+use crate::uplink::{Decoded, Problem, StateMark, Uplink};
+use crate::verdict::{Reason, Verdict};
+
+/// What the pipeline needs to know of an integration.
+pub struct Integration {
+    /// Its name.
+    pub name: IntegrationName,
+    /// The connector's name: the `source` of its messages.
+    pub source: &'static str,
+    /// How it treats its devices.
+    pub devices: DeviceRule,
+    /// Its counters.
+    pub counters: IntegrationCounters,
+}
+
+/// One decoded request.
+pub struct Intake<'a> {
+    /// By which integration.
+    pub integration: &'a Integration,
+    /// What was in it.
+    pub decoded: Decoded,
+    /// When it was complete.
+    pub received_at: Timestamp,
+    /// The request for the dead letters; made only when one is needed.
+    pub request: &'a (dyn Fn() -> RawRequest + Sync),
+    /// Sent again by an operator.
+    pub replayed: bool,
+    /// The trace so far; each uplink continues a copy of it.
+    pub tracer: Tracer,
+}
+
+/// The pipeline.
+pub struct Pipeline {
+    /// Finds devices.
+    pub registrar: Registrar,
+    /// Finds duplicates.
+    pub dedup: Arc<Deduplicator>,
+    /// Carries messages to the hub.
+    pub delivery: Arc<Delivery>,
+    /// Keeps what cannot be delivered.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// Keeps traces.
+    pub traces: Arc<Traces>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The highest rank per lane and subject: see [`StateMark`].
+    pub states: States,
+}
+
+/// The newest report of every state, bounded.
+pub struct States(Mutex<Recent<(Arc<str>, String), u64>>);
+
+/// States kept; a report older than one that was forgotten is not recognised as old any more.
+const STATES: usize = 100_000;
+/// What a source is told to wait when the bridge could not take its uplink.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Default for States {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(STATES)))
+    }
+}
+
+impl States {
+    /// Whether a newer report of the same state was seen; if not, this is the newest now.
+    fn is_superseded(&self, lane: Arc<str>, mark: &StateMark) -> bool {
+        let key = (lane, mark.subject.clone());
+        let mut states = lock(&self.0);
+        if states.get(&key).is_some_and(|newest| mark.rank < *newest) {
+            return true;
+        }
+        states.insert(key, mark.rank);
+        false
+    }
+}
+
+impl Pipeline {
+    /// Takes all uplinks of a request, in order, and waits for what becomes of them: one verdict per uplink, then one
+    /// per problem. Must run to its end also when the sender has gone.
+    pub async fn accept(&self, intake: Intake<'_>) -> Vec<Verdict> {
+        let Decoded { uplinks, problems } = intake.decoded;
+        let intake = Intake { decoded: Decoded::default(), ..intake };
+        let mut started = Vec::with_capacity(uplinks.len());
+        for uplink in uplinks {
+            started.push(self.begin(&intake, uplink).await);
+        }
+        let mut verdicts = Vec::with_capacity(started.len() + problems.len());
+        for begun in started {
+            verdicts.push(self.finish(&intake, begun).await);
+        }
+        for Problem { reason, detail } in problems {
+            let verdict = self.bury(&intake, None, reason, detail.clone()).await;
+            self.close(&intake, intake.tracer.clone(), verdict.clone(), Some(detail));
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    /// Everything up to handing the message to the delivery.
+    async fn begin(&self, intake: &Intake<'_>, uplink: Uplink) -> Begun {
+        let mut tracer = intake.tracer.clone();
+        tracer.trace_mut().kind = Some(uplink.kind);
+        let integration = intake.integration;
+        let external = uplink.device.as_ref().map(|device| device.id.clone());
+        let device = match &uplink.device {
+            None => None,
+            Some(device) => {
+                let resolved = self.registrar.resolve(
+                    &integration.name,
+                    &integration.devices,
+                    device,
+                    intake.received_at,
+                );
+                match resolved.await {
+                    Ok(Ok(id)) => Some(id),
+                    Ok(Err((reason, detail))) => return Begun::Dead { tracer, external, reason, detail },
+                    Err(error) => return Begun::retry(tracer, error.to_string()),
+                }
+            }
+        };
+        tracer.trace_mut().device.clone_from(&device);
+        tracer.step(Step::Resolved, self.clock.now());
+        let id = MessageId::new(&integration.name, &uplink.key);
+        tracer.trace_mut().message = Some(id);
+        match self.dedup.claim(id).await {
+            Ok(Claim::New) => {}
+            Ok(Claim::Duplicate) => {
+                return Begun::Ended { tracer, verdict: Verdict::Duplicate, detail: None };
+            }
+            Ok(Claim::UnderWay(first)) => return Begun::UnderWay { tracer, first },
+            Err(error) => return Begun::retry(tracer, error.to_string()),
+        }
+        tracer.step(Step::Deduplicated, self.clock.now());
+        let mut message = Message {
+            id,
+            device,
+            source: integration.source.to_owned(),
+            integration: integration.name.clone(),
+            kind: uplink.kind,
+            time: uplink.time,
+            received_at: intake.received_at,
+            superseded: false,
+            replayed: intake.replayed,
+            content: uplink.content,
+        };
+        message.superseded =
+            uplink.state.as_ref().is_some_and(|mark| self.states.is_superseded(message.lane(), mark));
+        let message = Arc::new(message);
+        let outcome = self.delivery.submit(message.clone());
+        tracer.step(Step::Queued, self.clock.now());
+        Begun::Submitted { tracer, message, outcome }
+    }
+
+    /// Waits for the verdict.
+    async fn finish(&self, intake: &Intake<'_>, begun: Begun) -> Verdict {
+        let (tracer, verdict, detail) = match begun {
+            Begun::Ended { tracer, verdict, detail } => (tracer, verdict, detail),
+            Begun::Dead { tracer, external, reason, detail } => {
+                let verdict = self.bury(intake, external, reason, detail.clone()).await;
+                (tracer, verdict, Some(detail))
+            }
+            Begun::UnderWay { tracer, first } => match first.await {
+                Ok(true) => (tracer, Verdict::Duplicate, None),
+                Ok(false) | Err(_) => {
+                    (tracer, Verdict::Retry(RETRY_AFTER), Some("the first copy was not accepted".into()))
+                }
+            },
+            Begun::Submitted { mut tracer, message, outcome } => {
+                let (verdict, detail) = self.outcome(&mut tracer, &message, outcome).await;
+                let accepted = matches!(verdict, Verdict::Delivered | Verdict::Stored);
+                self.dedup.settle(message.id, accepted);
+                (tracer, verdict, detail)
+            }
+        };
+        self.close(intake, tracer, verdict.clone(), detail);
+        verdict
+    }
+
+    async fn outcome(
+        &self,
+        tracer: &mut Tracer,
+        message: &Message,
+        outcome: oneshot::Receiver<Outcome>,
+    ) -> (Verdict, Option<String>) {
+        // A sender dropped without an answer means that the delivery is gone: nothing was promised.
+        match outcome.await.unwrap_or(Outcome::Unavailable) {
+            Outcome::Delivered => {
+                tracer.step(Step::Acknowledged, self.clock.now());
+                (Verdict::Delivered, None)
+            }
+            Outcome::Stored => {
+                tracer.step(Step::Stored, self.clock.now());
+                (Verdict::Stored, None)
+            }
+            Outcome::Refused(detail) => {
+                let letter = refused_by_hub(message, detail.clone(), self.clock.wall());
+                match self.dead_letters.bury(&[letter]).await {
+                    Ok(()) => (Verdict::Rejected(Reason::RefusedByHub), Some(detail)),
+                    Err(error) => (Verdict::Retry(RETRY_AFTER), Some(error.to_string())),
+                }
+            }
+            Outcome::Unavailable => {
+                let why = self.delivery.store_error().unwrap_or_else(|| "too much is waiting".into());
+                (Verdict::Retry(RETRY_AFTER), Some(why))
+            }
+        }
+    }
+
+    /// Keeps a dead letter with its request.
+    async fn bury(
+        &self,
+        intake: &Intake<'_>,
+        device: Option<String>,
+        reason: Reason,
+        detail: String,
+    ) -> Verdict {
+        let letter = NewDeadLetter {
+            at: self.clock.wall(),
+            integration: intake.integration.name.clone(),
+            device,
+            reason,
+            detail,
+            request: Some((intake.request)()),
+            record: None,
+        };
+        // While replaying, the letter exists already.
+        if intake.replayed {
+            return Verdict::Rejected(reason);
+        }
+        match self.dead_letters.bury(&[letter]).await {
+            Ok(()) => Verdict::Rejected(reason),
+            Err(_) => Verdict::Retry(RETRY_AFTER),
+        }
+    }
+
+    fn close(&self, intake: &Intake<'_>, tracer: Tracer, verdict: Verdict, detail: Option<String>) {
+        intake.integration.counters.count(&verdict);
+        self.traces.keep(tracer.end(End::Verdict(verdict), detail));
+    }
+}
+
+/// An uplink on its way.
+enum Begun {
+    /// Already decided.
+    Ended { tracer: Tracer, verdict: Verdict, detail: Option<String> },
+    /// To become a dead letter.
+    Dead { tracer: Tracer, external: Option<String>, reason: Reason, detail: String },
+    /// A copy is under way.
+    UnderWay { tracer: Tracer, first: oneshot::Receiver<bool> },
+    /// With the delivery.
+    Submitted { tracer: Tracer, message: Arc<Message>, outcome: oneshot::Receiver<Outcome> },
+}
+
+impl Begun {
+    fn retry(tracer: Tracer, why: String) -> Self {
+        Self::Ended { tracer, verdict: Verdict::Retry(RETRY_AFTER), detail: Some(why) }
+    }
+}

@@ -1,0 +1,191 @@
+//! Where a message went, step by step: a bounded ring for operators. No payloads, no secrets. Not here: logs.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::counters::Refusal;
+use crate::id::{DeviceId, IntegrationName, MessageId};
+use crate::message::Kind;
+use crate::signal::lock;
+use crate::time::Timestamp;
+use crate::verdict::Verdict;
+
+/// One message, or one refused request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// Increasing; set by [`Traces::keep`].
+    pub number: u64,
+    /// One per request; stands in the log lines of the request too.
+    pub request: u64,
+    /// When the request was complete.
+    pub at: Timestamp,
+    /// Which integration.
+    pub integration: IntegrationName,
+    /// The message id, as soon as there was one.
+    pub message: Option<MessageId>,
+    /// The device, as soon as it was known.
+    pub device: Option<DeviceId>,
+    /// What it was about.
+    pub kind: Option<Kind>,
+    /// The steps that were taken, with microseconds since the request was complete.
+    pub steps: Vec<(Step, u32)>,
+    /// How it ended.
+    pub end: End,
+    /// Why, for people, where that is not plain.
+    pub detail: Option<String>,
+}
+
+/// A step on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The request was complete.
+    Received,
+    /// Its secret was right.
+    Authenticated,
+    /// The connector understood it.
+    Decoded,
+    /// Its device is known.
+    Resolved,
+    /// It was not accepted before.
+    Deduplicated,
+    /// It is on its way to the hub, or to the outbox.
+    Queued,
+    /// The hub acknowledged it.
+    Acknowledged,
+    /// It is in the outbox.
+    Stored,
+}
+
+impl Step {
+    /// The name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Authenticated => "authenticated",
+            Self::Decoded => "decoded",
+            Self::Resolved => "resolved",
+            Self::Deduplicated => "deduplicated",
+            Self::Queued => "queued",
+            Self::Acknowledged => "acknowledged",
+            Self::Stored => "stored",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// With a verdict.
+    Verdict(Verdict),
+    /// Before there was an uplink.
+    Refused(Refusal),
+}
+
+/// A trace being written.
+#[derive(Debug, Clone)]
+pub struct Tracer {
+    started: Instant,
+    trace: Trace,
+}
+
+impl Tracer {
+    /// Starts with the step `Received`.
+    pub fn start(request: u64, integration: IntegrationName, at: Timestamp, started: Instant) -> Self {
+        let mut steps = Vec::with_capacity(8);
+        steps.push((Step::Received, 0));
+        let trace = Trace {
+            number: 0,
+            request,
+            at,
+            integration,
+            message: None,
+            device: None,
+            kind: None,
+            steps,
+            end: End::Refused(Refusal::Malformed),
+            detail: None,
+        };
+        Self { started, trace }
+    }
+
+    /// Notes a step.
+    pub fn step(&mut self, step: Step, now: Instant) {
+        let micros = now.saturating_duration_since(self.started).as_micros();
+        self.trace.steps.push((step, u32::try_from(micros).unwrap_or(u32::MAX)));
+    }
+
+    /// What the trace holds so far.
+    pub fn trace_mut(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// When the request was complete.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Ends it.
+    #[must_use]
+    pub fn end(mut self, end: End, detail: Option<String>) -> Trace {
+        self.trace.end = end;
+        self.trace.detail = detail;
+        self.trace
+    }
+}
+
+/// The ring.
+#[derive(Debug)]
+pub struct Traces {
+    ring: Mutex<(VecDeque<Trace>, u64)>,
+    keep: usize,
+}
+
+impl Traces {
+    /// A ring of that many traces.
+    pub fn new(keep: usize) -> Self {
+        Self { ring: Mutex::default(), keep: keep.max(1) }
+    }
+
+    /// Adds a trace; the oldest goes when the ring is full.
+    pub fn keep(&self, mut trace: Trace) {
+        let gone = {
+            let mut ring = lock(&self.ring);
+            ring.1 += 1;
+            trace.number = ring.1;
+            let gone = if ring.0.len() >= self.keep { ring.0.pop_front() } else { None };
+            ring.0.push_back(trace);
+            gone
+        };
+        drop(gone);
+    }
+
+    /// Up to `limit` traces with a number above `after`, in order. With none given, the newest.
+    pub fn after(&self, after: Option<u64>, limit: usize) -> Vec<Trace> {
+        let ring = lock(&self.ring);
+        let skip = match after {
+            Some(after) => ring.0.partition_point(|trace| trace.number <= after),
+            None => ring.0.len().saturating_sub(limit),
+        };
+        ring.0.iter().skip(skip).take(limit).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_keeps_the_newest() {
+        let traces = Traces::new(3);
+        let farm = IntegrationName::parse("farm").unwrap();
+        for n in 0..5 {
+            let tracer = Tracer::start(n, farm.clone(), Timestamp::from_seconds(0).unwrap(), Instant::now());
+            traces.keep(tracer.end(End::Verdict(Verdict::Delivered), None));
+        }
+        let numbers = |traces: Vec<Trace>| traces.iter().map(|t| t.number).collect::<Vec<_>>();
+        assert_eq!(numbers(traces.after(None, 2)), [4, 5]);
+        assert_eq!(numbers(traces.after(Some(0), 10)), [3, 4, 5]);
+        assert_eq!(numbers(traces.after(Some(4), 10)), [5]);
+    }
+}
