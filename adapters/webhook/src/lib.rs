@@ -4,3 +4,4 @@
 
 pub mod connector;
 pub mod connectors;
+pub mod receiver;

@@ -1,0 +1,81 @@
+//! Reads a request body within its limits: size, time, and the size after decompression. Not here: what is in it.
+
+use std::io::Read;
+use std::time::Duration;
+
+use axum::body::Body;
+use bridge_core::counters::Refusal;
+use bytes::Bytes;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::problem::Problem;
+
+/// The body, decompressed.
+///
+/// # Errors
+/// Over the limit before or after decompression, not in time, broken off, or in an encoding that is not taken.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, (Refusal, Problem)> {
+    let too_large = || (Refusal::TooLarge, Problem::too_large(limit));
+    let encoding = Encoding::of(headers).ok_or_else(|| (Refusal::Encoding, Problem::encoding()))?;
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let collected = tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await;
+    let body = match collected {
+        Err(_) => return Err((Refusal::Timeout, Problem::timeout())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Ok(Err(_)) => return Err((Refusal::Malformed, Problem::malformed("the body ended before its end"))),
+        Ok(Ok(body)) => body.to_bytes(),
+    };
+    match encoding {
+        Encoding::Identity => Ok(body),
+        Encoding::Gzip => inflate(MultiGzDecoder::new(&body[..]), limit),
+        Encoding::Deflate => inflate(ZlibDecoder::new(&body[..]), limit),
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Encoding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let encoding = match (values.next(), values.next()) {
+            (None, _) => return Some(Self::Identity),
+            (Some(value), None) => value.to_str().ok()?.trim().to_ascii_lowercase(),
+            // Stacked encodings serve nobody but bombs.
+            (Some(_), Some(_)) => return None,
+        };
+        match encoding.as_str() {
+            "" | "identity" => Some(Self::Identity),
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            _ => None,
+        }
+    }
+}
+
+/// Stops one byte after the limit, however much more there would be.
+fn inflate(decoder: impl Read, limit: usize) -> Result<Bytes, (Refusal, Problem)> {
+    let mut plain = Vec::new();
+    match decoder.take(limit as u64 + 1).read_to_end(&mut plain) {
+        Ok(_) if plain.len() > limit => Err((Refusal::TooLarge, Problem::too_large(limit))),
+        Ok(_) => Ok(plain.into()),
+        Err(_) => {
+            Err((Refusal::Malformed, Problem::malformed("the body is not compressed as its header says")))
+        }
+    }
+}

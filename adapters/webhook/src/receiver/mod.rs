@@ -1,0 +1,320 @@
+//! Receives the requests of every integration: one loop of method, authentication, limits, decoding, delivery, answer.
+//! A connector cannot forget any of it. Not here: what a body means (connectors), what happens to an uplink (core).
+
+mod auth;
+mod body;
+mod problem;
+mod source;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use bridge_core::counters::Refusal;
+use bridge_core::pipeline::{Intake, Pipeline};
+use bridge_core::ports::RawRequest;
+use bridge_core::trace::{End, Step, Tracer};
+use bridge_core::{Decoded, Timestamp, Verdict};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+
+pub use auth::{Auth, SecretDigest};
+pub use problem::Problem;
+pub use source::{Source, SourceTable};
+pub use tasks::Tasks;
+
+use crate::connector::{Reply, Request};
+
+/// Receives webhooks. Cheap to clone.
+#[derive(Clone)]
+pub struct Receiver(Arc<Inner>);
+
+struct Inner {
+    pipeline: Arc<Pipeline>,
+    table: RwLock<Arc<SourceTable>>,
+    /// Is this peer a proxy whose `X-Forwarded-For` counts?
+    is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    body_timeout: std::time::Duration,
+    next_request: AtomicU64,
+    tasks: Tasks,
+}
+
+impl Receiver {
+    /// A receiver for these integrations.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        table: SourceTable,
+        is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+        body_timeout: std::time::Duration,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            pipeline,
+            table: RwLock::new(Arc::new(table)),
+            is_trusted_proxy,
+            body_timeout,
+            next_request: AtomicU64::new(1),
+            tasks: Tasks::default(),
+        }))
+    }
+
+    /// `/webhooks/{integration}` and `/webhooks/{integration}/{device}`.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/webhooks/{integration}", any(receive))
+            .route("/webhooks/{integration}/{device}", any(receive_for_device))
+            .with_state(self.clone())
+    }
+
+    /// The integrations now.
+    pub fn table(&self) -> Arc<SourceTable> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other integrations in their place; requests under way end with the old ones.
+    pub fn replace(&self, table: SourceTable) {
+        *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+    }
+
+    /// Uplinks that are still under way, also those whose sender has gone.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// Sends a dead letter's request through again.
+    pub async fn replay(&self, source: &Arc<Source>, request: &RawRequest) -> Vec<Verdict> {
+        let (clock, received_at) = (&self.0.pipeline.clock, self.0.pipeline.clock.wall());
+        let number = self.0.next_request.fetch_add(1, Relaxed);
+        let tracer = Tracer::start(number, source.integration.name.clone(), received_at, clock.now());
+        let method = request.method.parse().unwrap_or(http::Method::POST);
+        let decoded = source.decode.decode(&Request {
+            method: &method,
+            path_device: request.path_device.as_deref(),
+            query: &request.query,
+            content_type: request.content_type.as_deref().unwrap_or_default(),
+            body: &request.body,
+            received_at,
+        });
+        let decoded = decoded.unwrap_or_else(|malformed| {
+            Decoded::problem(bridge_core::Reason::Unmappable, malformed.to_string())
+        });
+        let intake = Intake {
+            integration: &source.integration,
+            decoded,
+            received_at,
+            request: &|| request.clone(),
+            replayed: true,
+            tracer,
+        };
+        self.0.pipeline.accept(intake).await
+    }
+}
+
+async fn receive(
+    State(receiver): State<Receiver>,
+    Path(integration): Path<String>,
+    request: axum::extract::Request,
+) -> Response {
+    receiver.handle(&integration, None, request).await
+}
+
+async fn receive_for_device(
+    State(receiver): State<Receiver>,
+    Path((integration, device)): Path<(String, String)>,
+    request: axum::extract::Request,
+) -> Response {
+    receiver.handle(&integration, Some(device), request).await
+}
+
+impl Receiver {
+    async fn handle(
+        &self,
+        name: &str,
+        path_device: Option<String>,
+        request: axum::extract::Request,
+    ) -> Response {
+        let Some(source) = self.table().find(name) else {
+            return Problem::unknown_integration().into_response();
+        };
+        let clock = &self.0.pipeline.clock;
+        let entered = clock.now();
+        let counters = &source.integration.counters;
+        counters.received.add(1);
+        let _in_flight = counters.in_flight.enter();
+        let number = self.0.next_request.fetch_add(1, Relaxed);
+        let (parts, body) = request.into_parts();
+
+        let accepted = match self.check(&source, &parts) {
+            Ok(query) => match body::read(&parts.headers, body, source.body_limit, self.0.body_timeout).await
+            {
+                Ok(body) => Ok((query, body)),
+                Err(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let received_at = clock.wall();
+        let mut tracer = Tracer::start(number, source.integration.name.clone(), received_at, clock.now());
+        let (query, body) = match accepted {
+            Ok(accepted) => accepted,
+            Err((refusal, problem)) => return self.refuse(&source, tracer, refusal, problem),
+        };
+        tracer.step(Step::Authenticated, clock.now());
+        let content_type = media_type(&parts.headers);
+        let arrived = Arrived { method: parts.method, path_device, query, content_type, body, received_at };
+        let decoded = match source.decode.decode(&arrived.as_request()) {
+            Ok(decoded) => decoded,
+            Err(malformed) => {
+                return self.refuse(
+                    &source,
+                    tracer,
+                    Refusal::Malformed,
+                    Problem::malformed(&malformed.to_string()),
+                );
+            }
+        };
+        tracer.step(Step::Decoded, clock.now());
+        let response = self.deliver(source.clone(), arrived, decoded, tracer).await;
+        source.integration.counters.latency.observe(clock.now().saturating_duration_since(entered));
+        response
+    }
+
+    /// Method, then source address, then secret. The query without the secret.
+    fn check(&self, source: &Source, parts: &Parts) -> Result<String, (Refusal, Problem)> {
+        let methods = source.connector.methods();
+        if !methods.contains(&parts.method) {
+            return Err((Refusal::Method, Problem::method(methods)));
+        }
+        let allowed = match &source.allows {
+            None => true,
+            Some(allows) => self.peer(parts).is_some_and(|peer| allows(peer)),
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        match source.auth.check(&parts.headers, query) {
+            Some(query) if allowed => Ok(query),
+            _ => Err((Refusal::Unauthorized, Problem::unauthorized(&source.auth))),
+        }
+    }
+
+    /// Who sent it: the peer, or whom a trusted proxy names as the last one that it did not trust itself.
+    fn peer(&self, parts: &Parts) -> Option<IpAddr> {
+        let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+        let trusted = |address: &IpAddr| (self.0.is_trusted_proxy)(*address);
+        if !trusted(&peer.ip()) {
+            return Some(peer.ip().to_canonical());
+        }
+        let hops = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
+        // Read from the right: what stands further left was written by the sender itself.
+        for hop in hops.iter().rev() {
+            let address: IpAddr = hop.parse().ok()?;
+            if !trusted(&address) {
+                return Some(address.to_canonical());
+            }
+        }
+        Some(peer.ip().to_canonical())
+    }
+
+    async fn deliver(
+        &self,
+        source: Arc<Source>,
+        arrived: Arrived,
+        decoded: Decoded,
+        tracer: Tracer,
+    ) -> Response {
+        let inner = self.0.clone();
+        // A task of its own: when the sender hangs up, what was begun is still brought to its end.
+        let task = self.0.tasks.spawn(async move {
+            let request = || arrived.to_raw(&source);
+            let intake = Intake {
+                integration: &source.integration,
+                decoded,
+                received_at: arrived.received_at,
+                request: &request,
+                replayed: false,
+                tracer,
+            };
+            let verdicts = inner.pipeline.accept(intake).await;
+            answer(&source, &arrived, &verdicts)
+        });
+        match task.await {
+            Ok(response) => response,
+            Err(panicked) => {
+                tracing::error!(error = %panicked, "a request could not be brought to its end");
+                Problem::internal().into_response()
+            }
+        }
+    }
+
+    fn refuse(&self, source: &Source, tracer: Tracer, refusal: Refusal, problem: Problem) -> Response {
+        source.integration.counters.refuse(refusal);
+        if let Some(suppressed) = source.refusal_log.admit(self.0.pipeline.clock.now()) {
+            tracing::warn!(
+                integration = %source.integration.name, refusal = refusal.as_str(), detail = problem.detail(), suppressed,
+                "request refused"
+            );
+        }
+        let detail = problem.detail().to_owned();
+        self.0.pipeline.traces.keep(tracer.end(End::Refused(refusal), Some(detail)));
+        problem.into_response()
+    }
+}
+
+/// A request that has passed all checks.
+struct Arrived {
+    method: http::Method,
+    path_device: Option<String>,
+    query: String,
+    content_type: String,
+    body: bytes::Bytes,
+    received_at: Timestamp,
+}
+
+impl Arrived {
+    fn as_request(&self) -> Request<'_> {
+        Request {
+            method: &self.method,
+            path_device: self.path_device.as_deref(),
+            query: &self.query,
+            content_type: &self.content_type,
+            body: &self.body,
+            received_at: self.received_at,
+        }
+    }
+
+    fn to_raw(&self, source: &Source) -> RawRequest {
+        RawRequest {
+            method: self.method.to_string(),
+            path_device: self.path_device.clone(),
+            query: self.query.clone(),
+            content_type: (!self.content_type.is_empty()).then(|| self.content_type.clone()),
+            body: source.decode.redact(&self.body).into_owned(),
+        }
+    }
+}
+
+/// The one place where verdicts become a status.
+fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict]) -> Response {
+    let retry = verdicts.iter().filter_map(|verdict| match verdict {
+        Verdict::Retry(after) => Some(*after),
+        _ => None,
+    });
+    if let Some(after) = retry.max() {
+        return Problem::unavailable(after).into_response();
+    }
+    match source.decode.reply(&arrived.as_request(), verdicts) {
+        Reply::NoContent => StatusCode::NO_CONTENT.into_response(),
+        Reply::Empty => StatusCode::OK.into_response(),
+        Reply::Json(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
