@@ -30,7 +30,7 @@ pub struct Integration {
     /// How it treats its devices.
     pub devices: DeviceRule,
     /// Its counters.
-    pub counters: IntegrationCounters,
+    pub counters: Arc<IntegrationCounters>,
 }
 
 /// One decoded request.
@@ -114,6 +114,25 @@ impl Pipeline {
             verdicts.push(verdict);
         }
         verdicts
+    }
+
+    /// Sends the message of a dead letter that the hub refused once more.
+    pub async fn replay_record(&self, record: &[u8]) -> Verdict {
+        let Ok(message) = Message::from_record(record) else { return Verdict::Rejected(Reason::Unreadable) };
+        let id = message.id;
+        let message = Arc::new(Message { replayed: true, ..message });
+        match self.delivery.submit(message).await.unwrap_or(Outcome::Unavailable) {
+            Outcome::Delivered => {
+                self.dedup.remember(id);
+                Verdict::Delivered
+            }
+            Outcome::Stored => {
+                self.dedup.remember(id);
+                Verdict::Stored
+            }
+            Outcome::Refused(_) => Verdict::Rejected(Reason::RefusedByHub),
+            Outcome::Unavailable => Verdict::Retry(RETRY_AFTER),
+        }
     }
 
     /// Everything up to handing the message to the delivery.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
     /// The years 1970 to 9999: outside it a time is not a device's time.
     const RANGE_MS: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
 

@@ -33,6 +33,11 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// Whether a request proves the secret.
+    pub fn proves(&self, headers: &HeaderMap, query: &str) -> bool {
+        self.check(headers, query).is_some()
+    }
+
     /// The query without the secret, when the request proves it.
     pub(super) fn check(&self, headers: &HeaderMap, query: &str) -> Option<String> {
         let scheme = |scheme: &str| {

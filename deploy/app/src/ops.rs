@@ -1,0 +1,162 @@
+//! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`. Not here: what sources send.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bridge_core::delivery::Delivery;
+use bridge_core::trace::{End, Trace, Traces};
+use bridge_core::{Timestamp, Verdict};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Value, json};
+use webhook::receiver::{Auth, Receiver};
+
+use crate::metrics::{self, Extra};
+
+/// What the routes look at.
+#[derive(Clone)]
+pub struct Operations(Arc<Inner>);
+
+struct Inner {
+    receiver: Receiver,
+    delivery: Arc<Delivery>,
+    traces: Arc<Traces>,
+    token: Auth,
+    extra: std::sync::Mutex<Backlog>,
+    closing: AtomicBool,
+}
+
+/// The last look at the store.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Backlog {
+    /// When the oldest entry of the outbox was accepted.
+    pub oldest: Option<Timestamp>,
+    /// Bytes in the outbox.
+    pub bytes: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
+
+impl Operations {
+    /// Routes over these parts; `token` guards the traces.
+    pub fn new(receiver: Receiver, delivery: Arc<Delivery>, traces: Arc<Traces>, token: Auth) -> Self {
+        let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { receiver, delivery, traces, token, extra, closing }))
+    }
+
+    /// The routes.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics_page))
+            .route("/operator/traces", get(traces))
+            .with_state(self.clone())
+    }
+
+    /// Puts the newest look at the store in place.
+    pub fn set_backlog(&self, backlog: Backlog) {
+        *self.0.extra.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = backlog;
+    }
+
+    /// From now on the bridge is not ready: it is going down.
+    pub fn set_closing(&self) {
+        self.0.closing.store(true, Relaxed);
+    }
+
+    fn backlog(&self) -> Backlog {
+        *self.0.extra.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Ready means: what is sent now will be kept. That takes the store; with the hub down the outbox takes over, and turning
+/// webhooks away then would lose them. The body says how both are.
+async fn readyz(State(operations): State<Operations>) -> Response {
+    let stats = operations.0.delivery.stats();
+    let store_error = operations.0.delivery.store_error();
+    let closing = operations.0.closing.load(Relaxed);
+    let ready = store_error.is_none() && !closing;
+    let status = match (ready, stats.links_up) {
+        (false, _) => "unavailable",
+        (true, 0) => "degraded",
+        (true, _) => "ready",
+    };
+    let body = json!({
+        "status": status,
+        "closing": closing,
+        "hub": { "up": stats.links_up > 0, "connections": stats.links_up, "wanted": stats.links_open },
+        "store": { "ok": store_error.is_none(), "error": store_error },
+        "outbox": { "messages": stats.stored },
+    });
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(code, &body)
+}
+
+async fn metrics_page(State(operations): State<Operations>) -> Response {
+    let backlog = operations.backlog();
+    let now = crate::clock::SystemClock;
+    let age = backlog.oldest.map(|at| bridge_core::ports::Clock::wall(&now).since(at).as_secs_f64());
+    let stats = operations.0.delivery.stats();
+    let extra = Extra {
+        // The look at the store may be older than the count.
+        backlog_age_seconds: if stats.stored == 0 { 0.0 } else { age.unwrap_or_default() },
+        backlog_bytes: if stats.stored == 0 { 0 } else { backlog.bytes },
+        dead_letters: backlog.dead_letters,
+        buried: operations.0.delivery.buried(),
+        store_ok: operations.0.delivery.store_error().is_none(),
+    };
+    let page = metrics::render(&operations.0.receiver.table(), stats, extra);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct TraceQuery {
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+async fn traces(
+    State(operations): State<Operations>,
+    Query(query): Query<TraceQuery>,
+    headers: HeaderMap,
+) -> Response {
+    if !operations.0.token.proves(&headers, "") {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let limit = query.limit.unwrap_or(100).min(1000);
+    let traces: Vec<Value> = operations.0.traces.after(query.after, limit).iter().map(trace_json).collect();
+    json_response(StatusCode::OK, &Value::Array(traces))
+}
+
+fn trace_json(trace: &Trace) -> Value {
+    let (end, reason) = match &trace.end {
+        End::Verdict(Verdict::Delivered) => ("delivered", None),
+        End::Verdict(Verdict::Stored) => ("stored", None),
+        End::Verdict(Verdict::Duplicate) => ("duplicate", None),
+        End::Verdict(Verdict::Rejected(reason)) => ("dead-letter", Some(reason.as_str())),
+        End::Verdict(Verdict::Retry(_)) => ("retry", None),
+        End::Refused(refusal) => ("refused", Some(refusal.as_str())),
+    };
+    let steps: Vec<Value> =
+        trace.steps.iter().map(|(step, micros)| json!({ "step": step.as_str(), "micros": micros })).collect();
+    json!({
+        "number": trace.number,
+        "request": trace.request,
+        "at": trace.at.to_string(),
+        "integration": trace.integration.as_str(),
+        "message": trace.message.map(|id| id.to_string()),
+        "device": trace.device.as_ref().map(bridge_core::DeviceId::as_str),
+        "kind": trace.kind.map(bridge_core::Kind::as_str),
+        "end": end,
+        "reason": reason,
+        "detail": trace.detail,
+        "steps": steps,
+    })
+}
+
+fn json_response(code: StatusCode, body: &Value) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+}
