@@ -47,7 +47,12 @@ pub(super) fn count_gateways<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> 
 }
 
 /// The payload of a frame from its base64 text; none when it has none, and a warning when it cannot be read.
-pub(super) fn payload(field: &Text<'_>, name: &str, port: Option<u8>, warnings: &mut Vec<String>) -> Option<Raw> {
+pub(super) fn payload(
+    field: &Text<'_>,
+    name: &str,
+    port: Option<u8>,
+    warnings: &mut Vec<String>,
+) -> Option<Raw> {
     field.check(name, warnings);
     match BASE64.decode(field.text()?) {
         Ok(data) => Some(Raw { data, port, encrypted: false }),
@@ -107,7 +112,8 @@ mod tests {
 
     #[test]
     fn the_best_gateway_has_the_highest_snr_then_rssi() {
-        let gateways = [(None, Some(-10.0)), (Some(5.0), Some(-90.0)), (Some(5.0), Some(-80.0)), (Some(4.0), None)];
+        let gateways =
+            [(None, Some(-10.0)), (Some(5.0), Some(-90.0)), (Some(5.0), Some(-80.0)), (Some(4.0), None)];
         assert_eq!(best_gateway(&gateways, |g| *g), Some(&gateways[2]));
         assert_eq!(best_gateway(&[] as &[(Option<f64>, Option<f64>)], |g| *g), None);
         assert_eq!(count_gateways([Some("b"), Some("a"), None, Some("b"), None].into_iter()), Some(4));
@@ -117,7 +123,8 @@ mod tests {
     #[test]
     fn payloads_that_are_no_base64_are_reported() {
         let mut warnings = Vec::new();
-        let mut read = |text| payload(&Field::Is(Cow::Borrowed(text)), "data", Some(1), &mut warnings).map(|r| r.data);
+        let mut read =
+            |text| payload(&Field::Is(Cow::Borrowed(text)), "data", Some(1), &mut warnings).map(|r| r.data);
         assert_eq!(read("AQI="), Some(vec![1, 2]));
         assert_eq!(read("AQI"), Some(vec![1, 2]));
         assert_eq!(read(""), None);

@@ -92,7 +92,8 @@ fn end_of_text(body: &[u8], open: usize) -> usize {
 
 /// Where the value begins, if a colon follows: then the text before it is the name of a field.
 fn start_of_value(body: &[u8], end_of_name: usize) -> Option<usize> {
-    let not_space = |from: usize| body[from..].iter().position(|b| !b.is_ascii_whitespace()).map(|skip| from + skip);
+    let not_space =
+        |from: usize| body[from..].iter().position(|b| !b.is_ascii_whitespace()).map(|skip| from + skip);
     let colon = not_space(end_of_name).filter(|at| body[*at] == b':')?;
     not_space(colon + 1)
 }
@@ -128,10 +129,10 @@ fn end_of_value(body: &[u8], start: usize) -> usize {
 
 /// The name between the quotes. One that cannot be read is taken as it stands.
 fn unescape(quoted: &[u8]) -> Cow<'_, str> {
-    if quoted.contains(&b'\\') {
-        if let Ok(name) = serde_json::from_slice::<String>(quoted) {
-            return Cow::Owned(name);
-        }
+    if quoted.contains(&b'\\')
+        && let Ok(name) = serde_json::from_slice::<String>(quoted)
+    {
+        return Cow::Owned(name);
     }
     String::from_utf8_lossy(quoted.strip_prefix(b"\"").and_then(|q| q.strip_suffix(b"\"")).unwrap_or(quoted))
 }

@@ -9,65 +9,70 @@ use crate::connectors::lenient::{Field, Text};
 use crate::connectors::{fields, lora};
 
 /// A device has a new session.
-pub(super) fn join(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
-    let mut uplink = uplink(Kind::Join, "join", &event, &sender, part, &[text(&event.dev_addr)]);
+pub(super) fn join(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
+    let mut uplink = uplink(Kind::Join, "join", event, sender, part, &[text(&event.dev_addr)]);
     let data = &mut uplink.content.data;
-    sender.describe(&event, data);
+    sender.describe(event, data);
     put(data, "devAddr", event.dev_addr.text());
     uplink
 }
 
 /// Whether the device acknowledged a confirmed downlink. ChirpStack does not try again by itself.
-pub(super) fn ack(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
-    let mut uplink = command("ack", &event, &sender, part);
+pub(super) fn ack(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
+    let mut uplink = command("ack", event, sender, part);
     let data = &mut uplink.content.data;
     // proto3: an absent flag is false.
     let acknowledged = event.acknowledged.as_ref() == Some(&true);
     put(data, "state", Some(if acknowledged { "acknowledged" } else { "failed" }));
-    describe_downlink(&event, data);
+    describe_downlink(event, data);
     data.insert("acknowledged".into(), acknowledged.into());
     event.acknowledged.check("acknowledged", &mut uplink.content.warnings);
-    uplink.state = mark(&event, 9);
+    uplink.state = mark(event, 9);
     uplink
 }
 
 /// A gateway transmitted a downlink.
-pub(super) fn txack(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
-    let mut uplink = command("txack", &event, &sender, part);
+pub(super) fn txack(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
+    let mut uplink = command("txack", event, sender, part);
     let data = &mut uplink.content.data;
     put(data, "state", Some("sent"));
-    describe_downlink(&event, data);
+    describe_downlink(event, data);
     put(data, "gateway", event.gateway_id.text());
-    uplink.state = mark(&event, 2);
+    uplink.state = mark(event, 2);
     uplink
 }
 
 /// A line of ChirpStack's log about the device.
-pub(super) fn log(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
+pub(super) fn log(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
     let level = event.level.text();
     let kind = if level == Some("ERROR") { Kind::Error } else { Kind::Log };
     let context = event.context.as_ref();
     // ChirpStack writes the context's keys as its own code names them.
     let uplink_id = context.and_then(|context| context.get("deduplication_id")).and_then(Value::as_str);
-    let parts = [uplink_id.unwrap_or_default(), text(&event.code), text(&event.description), level.unwrap_or_default()];
-    let mut uplink = uplink(kind, "log", &event, &sender, part, &parts);
+    let parts = [
+        uplink_id.unwrap_or_default(),
+        text(&event.code),
+        text(&event.description),
+        level.unwrap_or_default(),
+    ];
+    let mut uplink = uplink(kind, "log", event, sender, part, &parts);
     let data = &mut uplink.content.data;
     put(data, "level", level);
     put(data, "code", event.code.text());
     put(data, "description", event.description.text());
-    if let Some(context) = event.context.get().filter(|context| !context.is_empty()) {
+    if let Some(context) = std::mem::take(&mut event.context).get().filter(|context| !context.is_empty()) {
         data.insert("context".into(), context.into());
     }
     uplink
 }
 
 /// The device's answer to DevStatusReq (LoRaWAN 1.0.4, section 5.5): link margin and battery.
-pub(super) fn status(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
-    let mut uplink = uplink(Kind::Status, "status", &event, &sender, part, &[]);
+pub(super) fn status(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
+    let mut uplink = uplink(Kind::Status, "status", event, sender, part, &[]);
     let content = &mut uplink.content;
     event.margin.check("margin", &mut content.warnings);
     event.battery_level.check("batteryLevel", &mut content.warnings);
-    sender.describe(&event, &mut content.data);
+    sender.describe(event, &mut content.data);
     let is_external = event.external_power_source.as_ref() == Some(&true);
     let is_unavailable = event.battery_level_unavailable.as_ref() == Some(&true);
     // With external power or an unknown level ChirpStack still writes "batteryLevel": 0.
@@ -89,9 +94,9 @@ pub(super) fn status(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink
 }
 
 /// A position that ChirpStack or one of its integrations computed.
-pub(super) fn location(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
-    let mut uplink = uplink(Kind::Location, "location", &event, &sender, part, &[&as_text(&event.location)]);
-    sender.describe(&event, &mut uplink.content.data);
+pub(super) fn location(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
+    let mut uplink = uplink(Kind::Location, "location", event, sender, part, &[&as_text(&event.location)]);
+    sender.describe(event, &mut uplink.content.data);
     let position = event.location.as_ref();
     let field = |name: &str| position.and_then(|p| p.get(name)).and_then(fields::number);
     let found = lora::location(field("latitude"), field("longitude"), field("altitude"), field("accuracy"));
@@ -107,14 +112,14 @@ pub(super) fn location(event: Event<'_>, sender: Sender, part: Part<'_>) -> Upli
 }
 
 /// Output of an integration, such as LoRa Cloud.
-pub(super) fn integration(event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
+pub(super) fn integration(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
     let parts = [text(&event.integration_name), text(&event.event_type), &as_text(&event.object)];
-    let mut uplink = uplink(Kind::Service, "integration", &event, &sender, part, &parts);
+    let mut uplink = uplink(Kind::Service, "integration", event, sender, part, &parts);
     event.object.check("object", &mut uplink.content.warnings);
     let data = &mut uplink.content.data;
     put(data, "service", event.integration_name.text());
     put(data, "eventType", event.event_type.text());
-    if let Some(object) = event.object.get() {
+    if let Some(object) = std::mem::take(&mut event.object).get() {
         data.insert("data".into(), object.into());
     }
     uplink

@@ -25,7 +25,9 @@ use http::Method;
 use serde_json::{Map, Value};
 
 use self::wire::Event;
-use crate::connector::{AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings};
+use crate::connector::{
+    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
+};
 use crate::connectors::lenient::Field;
 use crate::connectors::redact::{self, Redaction};
 
@@ -71,7 +73,7 @@ impl Decode for ChirpStack {
             return Err(Malformed(message.into()));
         }
         let event: Field<Event<'_>> = serde_json::from_slice(request.body)?;
-        let Field::Is(event) = event else {
+        let Field::Is(mut event) = event else {
             return Ok(Decoded::problem(Reason::Unmappable, "the JSON is not an object"));
         };
         if event.dev_eui_of_version_3.is_present() && !event.device_info.is_present() {
@@ -97,8 +99,10 @@ impl Decode for ChirpStack {
             return Ok(Decoded::problem(Reason::Unmappable, "the body has no field of any event"));
         }
         Ok(match Sender::of(&event, request) {
-            Some(sender) => Decoded::one(decode(event, sender, request)),
-            None => Decoded::problem(Reason::NoDevice, "neither deviceInfo.devEui nor the URL names the device"),
+            Some(sender) => Decoded::one(decode(&mut event, &sender, request)),
+            None => {
+                Decoded::problem(Reason::NoDevice, "neither deviceInfo.devEui nor the URL names the device")
+            }
         })
     }
 
@@ -122,7 +126,7 @@ fn event_name(query: &str) -> Option<Cow<'_, str>> {
     (!name.is_empty()).then(|| percent_encoding::percent_decode_str(name).decode_utf8_lossy())
 }
 
-type Decoder = fn(Event<'_>, Sender, Part<'_>) -> Uplink;
+type Decoder = fn(&mut Event<'_>, &Sender, Part<'_>) -> Uplink;
 
 fn decoder(name: &str) -> Option<Decoder> {
     Some(match name {

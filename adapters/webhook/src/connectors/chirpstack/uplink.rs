@@ -7,23 +7,23 @@ use super::{Part, Sender};
 use crate::connectors::lora;
 
 /// The telemetry of one uplink.
-pub(super) fn decode(mut event: Event<'_>, sender: Sender, part: Part<'_>) -> Uplink {
-    let key = key(&event, &sender, part);
+pub(super) fn decode(event: &mut Event<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
+    let key = key(event, sender, part);
     let mut uplink = Uplink::new(None, Kind::Telemetry, key);
-    uplink.time = time(&event);
+    uplink.time = time(event);
     let content = &mut uplink.content;
     let warnings = &mut content.warnings;
     event.f_port.check("fPort", warnings);
     event.f_cnt.check("fCnt", warnings);
     event.object.check("object", warnings);
     let port = event.f_port.as_ref().copied();
-    content.radio = radio(&event, port, warnings);
+    content.radio = radio(event, port, warnings);
     content.raw = lora::payload(&event.data, "data", port, warnings);
-    sender.describe(&event, &mut content.data);
+    sender.describe(event, &mut content.data);
     if let Some(fields) = std::mem::take(&mut event.object).get() {
         content.measurements.extend(lora::measurements(fields));
     }
-    uplink.device = Some(sender.device);
+    uplink.device = Some(sender.device.clone());
     uplink
 }
 
@@ -33,7 +33,8 @@ fn key(event: &Event<'_>, sender: &Sender, part: Part<'_>) -> IdempotencyKey {
         return sender.key("up", &[id]);
     }
     let counter = event.f_cnt.as_ref().map(u32::to_string).unwrap_or_default();
-    let content = [event.dev_addr.text().unwrap_or_default(), &counter, event.data.text().unwrap_or_default()];
+    let content =
+        [event.dev_addr.text().unwrap_or_default(), &counter, event.data.text().unwrap_or_default()];
     sender.key_without_id("up", event.time.text(), &content, part)
 }
 

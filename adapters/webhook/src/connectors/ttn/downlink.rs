@@ -88,8 +88,7 @@ pub(super) fn decode_invalidated(
     let reports = if downlinks.is_empty() { std::slice::from_ref(&none) } else { downlinks };
     for (index, downlink) in reports.iter().enumerate() {
         // The ids of the envelope belong to all of them together.
-        let envelope_ids =
-            if downlinks.len() == 1 { &envelope.correlation_ids } else { &Field::Absent };
+        let envelope_ids = if downlinks.len() == 1 { &envelope.correlation_ids } else { &Field::Absent };
         let ids = correlation_ids(&[&downlink.correlation_ids, envelope_ids]);
         let distinction = [session, &counter, &index.to_string()];
         let report =
@@ -102,6 +101,7 @@ pub(super) fn decode_invalidated(
     }
 }
 
+#[derive(Clone, Copy)]
 struct Report<'r> {
     state: State,
     downlink: &'r Downlink<'r>,
@@ -110,13 +110,7 @@ struct Report<'r> {
     distinction: &'r [&'r str],
 }
 
-fn push(
-    report: Report<'_>,
-    envelope: &Envelope<'_>,
-    sender: &Sender,
-    part: Part<'_>,
-    decoded: &mut Decoded,
-) {
+fn push(report: Report<'_>, envelope: &Envelope<'_>, sender: &Sender, part: Part<'_>, decoded: &mut Decoded) {
     let Report { state, downlink, .. } = report;
     let retry = downlink.confirmed_retry.as_ref();
     let attempt = retry.and_then(|retry| retry.attempt.as_ref().copied());

@@ -1,8 +1,8 @@
 //! Who sent a message of The Things Stack, and what makes it the same message when it is sent again. Not here: the
 //! content.
 //!
-//! The key of an uplink is application, device, session and counter. Where these do not say enough, the next rung of a
-//! ladder is taken: the correlation id that the network gave the uplink; the payload with the network's times; the whole
+//! The key of an uplink is tenant, application, device, session, counter, and the time at which the Network Server received
+//! the frame (all webhooks and all retries repeat it). Where these do not say enough, the next rung of a ladder is taken: the correlation id that the network gave the uplink; the payload with the network's times; the whole
 //! message. A retry repeats the body byte for byte, so every rung recognises it. Only when nothing in the message names
 //! one moment (a field mask left neither times nor ids), two equal bodies may be two uplinks: then the time of the
 //! request is part of the key, and a retry becomes a second message rather than a second uplink a lost one.

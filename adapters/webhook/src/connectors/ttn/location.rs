@@ -25,7 +25,8 @@ pub(super) fn of_device(locations: &Map<String, Value>, warnings: &mut Vec<Strin
 /// Reads a `Location`.
 pub(super) fn read(value: &Value) -> Option<Location> {
     let field = |name| value.get(name).and_then(fields::number);
-    let position = lora::location(field("latitude"), field("longitude"), field("altitude"), field("accuracy"))?;
+    let position =
+        lora::location(field("latitude"), field("longitude"), field("altitude"), field("accuracy"))?;
     let source = value.get("source").and_then(Value::as_str).and_then(lora::location_source);
     Some(Location { source, ..position })
 }

@@ -39,7 +39,9 @@ use self::downlink::State;
 use self::identity::{Part, Sender};
 use self::uplink::Form;
 use self::wire::{DISCRIMINATORS, Envelope};
-use crate::connector::{AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings};
+use crate::connector::{
+    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
+};
 use crate::connectors::lenient::Field;
 use crate::connectors::redact::{self, Redaction};
 
@@ -82,11 +84,14 @@ impl Connector for Ttn {
 impl Decode for Ttn {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
         if matches!(request.content_type, "application/octet-stream" | "application/x-protobuf") {
-            return Err(Malformed("the webhook sends protobuf; choose the format JSON in the console".into()));
+            return Err(Malformed(
+                "the webhook sends protobuf; choose the format JSON in the console".into(),
+            ));
         }
         let mut decoded = Decoded::default();
         if request.content_type == "application/x-ndjson" {
-            let lines = request.body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+            let lines =
+                request.body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
             decode_all(lines.map(Cow::Borrowed), request, &mut decoded)?;
         } else if request.body.trim_ascii_start().starts_with(b"[") {
             let elements: Vec<Value> = serde_json::from_slice(request.body)?;

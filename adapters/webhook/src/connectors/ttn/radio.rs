@@ -38,7 +38,8 @@ pub(super) fn radio(
         let modulation = rate.and_then(|rate| {
             rate.lora.as_ref().or_else(|| rate.fsk.as_ref()).or_else(|| rate.lrfhss.as_ref())
         });
-        let coding_rate = modulation.and_then(|m| m.coding_rate.text()).or_else(|| settings.coding_rate.text());
+        let coding_rate =
+            modulation.and_then(|m| m.coding_rate.text()).or_else(|| settings.coding_rate.text());
         radio.coding_rate = coding_rate.map(str::to_owned);
         if let Some(modulation) = modulation {
             data_rate(modulation, &mut radio, warnings);

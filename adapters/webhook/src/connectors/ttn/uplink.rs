@@ -30,7 +30,8 @@ pub(super) fn decode(
     decoded: &mut Decoded,
 ) {
     let mut content = Content { simulated: envelope.simulated.as_ref() == Some(&true), ..Content::default() };
-    let mut payloads = normalized_payloads(&mut message, &mut content.warnings, &mut decoded.problems).into_iter();
+    let mut payloads =
+        normalized_payloads(&mut message, &mut content.warnings, &mut decoded.problems).into_iter();
     let first = payloads.next();
     let key = |distinction: &[&str]| key(&message, envelope, sender, part, distinction);
     let first_key = match (form, &first) {
@@ -67,7 +68,8 @@ pub(super) fn decode(
     }
 }
 
-/// Device, session and counter; see [`super::identity`] for what comes where these do not say enough.
+/// Device, session, counter, and the Network Server's time of the frame: a device without join (ABP) that restarts counts
+/// from 0 again in the same session. See [`super::identity`] for what comes where these do not say enough.
 fn key(
     message: &UplinkMessage<'_>,
     envelope: &Envelope<'_>,
@@ -82,14 +84,17 @@ fn key(
     // The console simulates with whatever session and counter its user likes, again and again.
     let simulated = envelope.simulated.as_ref() == Some(&true);
     if let (Some(session), false) = (message.session_key_id.text(), simulated) {
+        let [received_at, handled_at] = times.map(Option::unwrap_or_default);
         return match message.f_cnt.as_ref() {
-            Some(counter) => sender.key(kind, &concat([&[tenant, session], &[&counter.to_string()], distinction])),
-            // 0, or taken away by a field mask. In the latter case session and counter alone would merge all uplinks.
+            Some(counter) => {
+                let frame = [tenant, session, &counter.to_string(), received_at];
+                sender.key(kind, &concat([&frame, &[], distinction]))
+            }
+            // 0, or taken away by a field mask: then session and counter alone would merge all uplinks.
             None => {
-                let [received_at, handled_at] = times.map(Option::unwrap_or_default);
                 let payload = message.frm_payload.text().unwrap_or_default();
-                let moment = [session, "0", correlation.unwrap_or_default(), received_at, handled_at, payload];
-                sender.key(kind, &concat([&[tenant], &moment, distinction]))
+                let moment = [handled_at, correlation.unwrap_or_default(), payload];
+                sender.key(kind, &concat([&[tenant, session, "0", received_at], &moment, distinction]))
             }
         };
     }
@@ -114,29 +119,34 @@ fn fill(content: &mut Content, message: UplinkMessage<'_>, envelope: &Envelope<'
     message.decoded_payload.check("decoded_payload", warnings);
     message.locations.check("locations", warnings);
     for list in [&message.decoded_payload_warnings, &message.normalized_payload_warnings] {
-        warnings.extend(list.as_ref().iter().flat_map(|list| &list.items).map(|text| text.as_ref().to_owned()));
+        warnings
+            .extend(list.as_ref().iter().flat_map(|list| &list.items).map(|text| text.as_ref().to_owned()));
     }
     let port = message.f_port.as_ref().copied();
     // Zero is not written. A session without a counter is at its first uplink; without a session nothing is known.
-    let is_zero = !message.f_cnt.is_present() && message.session_key_id.text().is_some() && !content.simulated;
+    let is_zero =
+        !message.f_cnt.is_present() && message.session_key_id.text().is_some() && !content.simulated;
     let counter = message.f_cnt.as_ref().copied().or(is_zero.then_some(0));
     content.radio = radio::radio(&message, counter, port, warnings);
     content.raw = lora::payload(&message.frm_payload, "frm_payload", port, warnings);
     content.location = message.locations.as_ref().and_then(|named| location::of_device(named, warnings));
 
     sender.describe(&mut content.data, envelope);
-    if let Some(version) = message.version_ids.as_ref() {
-        if let (Some(brand), Some(model)) = (version.brand_id.text(), version.model_id.text()) {
-            content.data.insert("model".into(), format!("{brand}/{model}").into());
-        }
+    if let Some(version) = message.version_ids.as_ref()
+        && let (Some(brand), Some(model)) = (version.brand_id.text(), version.model_id.text())
+    {
+        content.data.insert("model".into(), format!("{brand}/{model}").into());
     }
     let battery = message.last_battery_percentage.as_ref();
-    let battery = battery.and_then(|battery| Some((*battery.value.as_ref()?, lora::time(&battery.received_at))));
+    let battery =
+        battery.and_then(|battery| Some((*battery.value.as_ref()?, lora::time(&battery.received_at))));
     if let Some(attributes) = message.attributes.get().filter(|attributes| !attributes.is_empty()) {
         content.data.insert("attributes".into(), attributes.into());
     }
     if message.app_s_key.is_present() {
-        content.warnings.push("the payload is still encrypted: the Application Server skips payload crypto".into());
+        content
+            .warnings
+            .push("the payload is still encrypted: the Application Server skips payload crypto".into());
         content.raw = content.raw.take().map(|raw| Raw { encrypted: true, ..raw });
     } else if let Some(fields) = message.decoded_payload.get() {
         content.measurements.extend(lora::measurements(fields));

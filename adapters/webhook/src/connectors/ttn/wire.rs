@@ -69,8 +69,7 @@ impl<'a> Envelope<'a> {
     /// Whether one of [`DISCRIMINATORS`] is there.
     pub(super) fn is_known(&self) -> bool {
         let Self { uplink_message, uplink_normalized, join_accept, .. } = self;
-        let downlinks =
-            [&self.downlink_queued, &self.downlink_sent, &self.downlink_ack, &self.downlink_nack];
+        let downlinks = [&self.downlink_queued, &self.downlink_sent, &self.downlink_ack, &self.downlink_nack];
         uplink_message.as_ref().is_some()
             || uplink_normalized.as_ref().is_some()
             || join_accept.as_ref().is_some()
