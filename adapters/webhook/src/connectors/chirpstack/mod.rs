@@ -211,6 +211,13 @@ impl Sender {
             return self.key(event, &[&["at", time], content].concat());
         }
         let received_at = request.received_at.as_millis().to_be_bytes();
-        IdempotencyKey::from_parts(&[b"chirpstack whole", event.as_bytes(), request.body, &received_at])
+        let device = self.device.id.as_bytes();
+        IdempotencyKey::from_parts(&[
+            b"chirpstack whole",
+            device,
+            event.as_bytes(),
+            request.body,
+            &received_at,
+        ])
     }
 }

@@ -7,8 +7,11 @@
 //! one moment (a field mask left neither times nor ids), two equal bodies may be two uplinks: then the time of the
 //! request is part of the key, and a retry becomes a second message rather than a second uplink a lost one.
 
+use std::cell::OnceCell;
+
 use bridge_core::{ExternalDevice, IdempotencyKey, Problem, Reason};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::wire::{EndDeviceIds, Envelope};
 use crate::connector::Request;
@@ -24,6 +27,14 @@ pub(super) struct Part<'a> {
     pub(super) json: &'a [u8],
     /// Which element or line.
     pub(super) index: usize,
+    /// The digest of `json`, once somebody needs it: a message may become hundreds of uplinks.
+    pub(super) digest: &'a OnceCell<[u8; 32]>,
+}
+
+impl Part<'_> {
+    fn digest(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| Sha256::digest(self.json).into())
+    }
 }
 
 /// Who sent a message.
@@ -93,7 +104,7 @@ impl Sender {
     }
 
     /// The key of a message that has no sequence of its own: the lower rungs of the ladder. `times` are the network's,
-    /// `content` is what distinguishes two messages of one moment.
+    /// `content` is what distinguishes two uplinks of one moment or of one message.
     pub(super) fn key_without_sequence(
         &self,
         kind: &str,
@@ -111,15 +122,11 @@ impl Sender {
         let received_at = part.request.received_at.as_millis().to_be_bytes();
         let moment: &[u8] = if is_one_moment { &[] } else { &received_at };
         let scope = self.device.scope.as_deref().unwrap_or_default();
-        IdempotencyKey::from_parts(&[
-            b"ttn whole",
-            scope.as_bytes(),
-            self.key.as_bytes(),
-            kind.as_bytes(),
-            part.json,
-            &index,
-            moment,
-        ])
+        let mut parts: Vec<&[u8]> =
+            vec![b"ttn whole", scope.as_bytes(), self.key.as_bytes(), kind.as_bytes()];
+        parts.extend([&part.digest()[..], &index, moment]);
+        parts.extend(content.iter().map(|text| text.as_bytes()));
+        IdempotencyKey::from_parts(&parts)
     }
 }
 

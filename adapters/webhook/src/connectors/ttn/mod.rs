@@ -30,6 +30,7 @@ mod v2;
 mod wire;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use bridge_core::{Decoded, Problem, Reason, Verdict};
 use http::Method;
@@ -99,7 +100,7 @@ impl Decode for Ttn {
             let texts = elements.into_iter().map(|element| Cow::Owned(element.to_string().into_bytes()));
             decode_all(texts, request, &mut decoded)?;
         } else {
-            decode_one(Part { request, json: request.body, index: 0 }, &mut decoded)?;
+            decode_one(request, request.body, 0, &mut decoded)?;
         }
         Ok(decoded)
     }
@@ -130,7 +131,7 @@ fn decode_all<'a>(
         if index == MOST_MESSAGES {
             return Err(Malformed(format!("more than {MOST_MESSAGES} messages in one request; send fewer")));
         }
-        decode_one(Part { request, json: &json, index }, decoded)?;
+        decode_one(request, &json, index, decoded)?;
         index += 1;
     }
     if index == 0 {
@@ -139,8 +140,14 @@ fn decode_all<'a>(
     Ok(())
 }
 
-fn decode_one(part: Part<'_>, decoded: &mut Decoded) -> Result<(), Malformed> {
-    let envelope: Field<Envelope<'_>> = serde_json::from_slice(part.json)?;
+fn decode_one(
+    request: &Request<'_>,
+    json: &[u8],
+    index: usize,
+    decoded: &mut Decoded,
+) -> Result<(), Malformed> {
+    let part = Part { request, json, index, digest: &OnceCell::new() };
+    let envelope: Field<Envelope<'_>> = serde_json::from_slice(json)?;
     let envelope = match envelope {
         Field::Is(envelope) => envelope.unwrapped(),
         Field::Absent | Field::Wrong => {

@@ -216,8 +216,13 @@ fn simulated_uplinks_are_not_merged_by_a_session_that_somebody_typed() {
 #[test]
 fn every_normalized_measurement_has_its_own_key() {
     let normalized = json!([{"battery": 3}, {"battery": 3}, {"battery": 4}]);
-    for kind in ["uplink_message", "uplink_normalized"] {
-        let body = json!({kind: {"session_key_id": SESSION, "f_cnt": 1, "normalized_payload": normalized}});
+    for (kind, session) in [
+        ("uplink_message", SESSION),
+        ("uplink_normalized", SESSION),
+        ("uplink_message", ""),
+        ("uplink_normalized", ""),
+    ] {
+        let body = json!({kind: {"session_key_id": session, "f_cnt": 1, "normalized_payload": normalized}});
         let decoded = decode_at(body.to_string().as_bytes(), Some("d1"), 0);
         let keys: HashSet<_> = decoded.uplinks.iter().map(|uplink| uplink.key).collect();
         assert_eq!((decoded.uplinks.len(), keys.len()), (3, 3), "{kind}");
@@ -257,6 +262,10 @@ fn a_command_without_an_own_id_is_known_by_the_servers() {
     assert_eq!(servers.state.unwrap().subject, "as:downlink:01");
     assert!(!servers.content.data.contains_key("correlationIds"));
     assert_eq!(report("downlink_sent", &json!({"f_cnt": 1})).state, None);
+
+    let queue = json!({"downlink_queue_invalidated": {"downlinks": [{"f_port": 1}, {"f_port": 1}]}});
+    let reports = decode_at(queue.to_string().as_bytes(), Some("d1"), 0).uplinks;
+    assert_ne!(reports[0].key, reports[1].key, "two downlinks that nothing tells apart are two");
 }
 
 #[test]
