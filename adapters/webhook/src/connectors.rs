@@ -2,10 +2,17 @@
 
 use crate::connector::Connector;
 
+mod chirpstack;
+#[cfg(test)]
+mod conformance;
 mod fields;
+mod lenient;
+mod lora;
+mod redact;
+mod ttn;
 
 /// Every connector.
-pub const ALL: &[&dyn Connector] = &[];
+pub const ALL: &[&dyn Connector] = &[&ttn::Ttn, &chirpstack::ChirpStack];
 
 /// The connector of that name.
 pub fn find(name: &str) -> Option<&'static dyn Connector> {
