@@ -1,0 +1,7 @@
+//! The dialects, one file each.
+
+mod json;
+mod mqtt;
+mod senml;
+
+pub use mqtt::{Encoding, MqttDialect};

@@ -1,0 +1,220 @@
+//! The dialect `mqtt`: any MQTT broker, one topic tree per device.
+
+use bridge_core::{DeviceId, Kind, Message, Timestamp};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::json::{Measurements, MessageJson};
+use super::senml;
+use crate::dialect::{Dialect, Publication};
+
+/// Topics `devices/{id}/…`, `integrations/{name}/…`, `bridges/{bridge}/…` below a prefix.
+#[derive(Debug, Clone)]
+pub struct MqttDialect {
+    /// The bridge's name.
+    pub bridge: String,
+    /// Stands before every topic; empty or ending in `/`.
+    pub prefix: String,
+    /// How telemetry is written. Everything else is always the JSON message.
+    pub encoding: Encoding,
+}
+
+/// How telemetry is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// The whole message.
+    Json,
+    /// The object of the measurements alone.
+    Flat,
+    /// A SenML pack.
+    Senml,
+}
+
+impl MqttDialect {
+    fn topic(&self, message: &Message) -> (String, bool) {
+        let prefix = &self.prefix;
+        let kind = message.kind.as_str();
+        match (&message.device, message.kind) {
+            (None, _) => (format!("{prefix}integrations/{}/events/{kind}", message.integration), false),
+            (Some(id), Kind::Telemetry) => (format!("{prefix}devices/{id}/telemetry"), false),
+            (Some(id), Kind::Connection) if !message.superseded => {
+                (format!("{prefix}devices/{id}/connection"), true)
+            }
+            (Some(id), _) => (format!("{prefix}devices/{id}/events/{kind}"), false),
+        }
+    }
+
+    fn bridge_connection(&self, payload: &Value) -> Publication {
+        Publication {
+            topic: format!("{}bridges/{}/connection", self.prefix, self.bridge),
+            payload: payload.to_string().into(),
+            retain: true,
+            content_type: "application/json",
+            properties: Vec::new(),
+        }
+    }
+}
+
+impl Dialect for MqttDialect {
+    fn publication(&self, message: &Message) -> Publication {
+        let (topic, retain) = self.topic(message);
+        let telemetry = message.kind == Kind::Telemetry;
+        let (payload, content_type) = match self.encoding {
+            _ if retain => (connection(message), "application/json"),
+            Encoding::Flat if telemetry => (to_json(&Measurements(message)), "application/json"),
+            Encoding::Senml if telemetry => (to_json(&senml::pack(message)), "application/senml+json"),
+            Encoding::Json | Encoding::Flat | Encoding::Senml => {
+                (to_json(&MessageJson::of(message)), "application/json")
+            }
+        };
+        let properties = vec![
+            ("id".to_owned(), message.id.to_string()),
+            ("source".to_owned(), message.source.clone()),
+            ("integration".to_owned(), message.integration.to_string()),
+        ];
+        Publication { topic, payload, retain, content_type, properties }
+    }
+
+    fn birth(&self, since: Timestamp) -> Publication {
+        let version = env!("CARGO_PKG_VERSION");
+        self.bridge_connection(&json!({ "online": true, "since": since.to_string(), "version": version }))
+    }
+
+    fn death(&self) -> Publication {
+        self.bridge_connection(&json!({ "online": false }))
+    }
+}
+
+/// `online`, `since`, `source`.
+fn connection(message: &Message) -> Bytes {
+    let online = message.content.data.get("online").cloned().unwrap_or(Value::Bool(true));
+    let since = message.time.unwrap_or(message.received_at).to_string();
+    let device = message.device.as_ref().map(DeviceId::as_str);
+    let body = json!({
+        "online": online, "since": since, "source": message.source, "device": device, "id": message.id.to_string(),
+    });
+    body.to_string().into()
+}
+
+fn to_json(value: &impl serde::Serialize) -> Bytes {
+    // invariant: text keys and finite numbers only (serde_json::Value holds no others), so this cannot fail.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use bridge_core::{
+        Content, IdempotencyKey, IntegrationName, Location, Measurement, MessageId, Radio, Raw,
+    };
+
+    use super::*;
+
+    fn dialect(encoding: Encoding) -> MqttDialect {
+        MqttDialect { bridge: "b1".into(), prefix: String::new(), encoding }
+    }
+
+    fn message() -> Message {
+        let integration = IntegrationName::parse("farm").unwrap();
+        let mut content = Content::default();
+        content.measure(Measurement::new("temperature", 21.5).with_unit("Cel"));
+        content.measure(Measurement::new("door open", true));
+        content.location = Location::new(52.1, 4.9);
+        content.radio = Some(Radio {
+            rssi: Some(-113.0),
+            snr: Some(-2.5),
+            gateways: Some(3),
+            spreading_factor: Some(9),
+            counter: Some(0),
+            port: Some(2),
+            ..Radio::default()
+        });
+        content.raw = Some(Raw { data: vec![1, 2, 3, 4], port: Some(2), encrypted: false });
+        Message {
+            id: MessageId::new(&integration, &IdempotencyKey::from_texts(&["k"])),
+            device: DeviceId::parse("eui-70b3d57ed005a4b2").ok(),
+            source: "ttn".into(),
+            integration,
+            kind: Kind::Telemetry,
+            time: Timestamp::parse_rfc3339("2026-11-20T23:40:11.123Z"),
+            received_at: Timestamp::parse_rfc3339("2026-11-20T23:40:11.301Z").unwrap(),
+            superseded: false,
+            replayed: false,
+            content,
+        }
+    }
+
+    fn body(publication: &Publication) -> Value {
+        serde_json::from_slice(&publication.payload).unwrap()
+    }
+
+    #[test]
+    fn telemetry_as_json() {
+        let message = message();
+        let publication = dialect(Encoding::Json).publication(&message);
+        assert_eq!(publication.topic, "devices/eui-70b3d57ed005a4b2/telemetry");
+        assert!(!publication.retain);
+        assert_eq!(
+            body(&publication),
+            json!({
+                "id": message.id.to_string(), "device": "eui-70b3d57ed005a4b2", "source": "ttn", "integration": "farm",
+                "kind": "telemetry", "time": "2026-11-20T23:40:11.123Z", "receivedAt": "2026-11-20T23:40:11.301Z",
+                "measurements": { "temperature": 21.5, "door open": true }, "units": { "temperature": "Cel" },
+                "location": { "latitude": 52.1, "longitude": 4.9 },
+                "radio": { "rssi": -113.0, "snr": -2.5, "gateways": 3, "spreadingFactor": 9, "counter": 0, "port": 2 },
+                "raw": { "data": "AQIDBA==", "port": 2 }, "warnings": []
+            })
+        );
+        assert!(publication.properties.contains(&("source".into(), "ttn".into())));
+    }
+
+    #[test]
+    fn absent_stays_absent() {
+        let message = Message { content: Content::default(), time: None, ..message() };
+        let body = body(&dialect(Encoding::Json).publication(&message));
+        let keys: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        let want =
+            ["id", "device", "source", "integration", "kind", "receivedAt", "measurements", "warnings"];
+        assert_eq!(keys, want);
+    }
+
+    #[test]
+    fn flat_and_senml() {
+        let flat = dialect(Encoding::Flat).publication(&message());
+        assert_eq!(body(&flat), json!({ "temperature": 21.5, "door open": true }));
+        let senml = dialect(Encoding::Senml).publication(&message());
+        assert_eq!(
+            body(&senml),
+            json!([
+                { "bn": "eui-70b3d57ed005a4b2/", "bt": 1_795_218_011.123, "n": "temperature", "u": "Cel", "v": 21.5 },
+                { "n": "door_open", "vb": true }
+            ])
+        );
+        assert_eq!(senml.content_type, "application/senml+json");
+        let join = Message { kind: Kind::Join, ..message() };
+        assert_eq!(body(&dialect(Encoding::Senml).publication(&join))["kind"], "join");
+    }
+
+    #[test]
+    fn topics_of_events_connections_and_integrations() {
+        let mut message = Message { kind: Kind::Connection, ..message() };
+        message.content.data.insert("online".into(), false.into());
+        let dialect = MqttDialect { prefix: "site/".into(), ..dialect(Encoding::Json) };
+        let connection = dialect.publication(&message);
+        assert_eq!(
+            (connection.topic.as_str(), connection.retain),
+            ("site/devices/eui-70b3d57ed005a4b2/connection", true)
+        );
+        assert_eq!(body(&connection)["online"], false);
+        message.superseded = true;
+        let old = dialect.publication(&message);
+        assert_eq!(
+            (old.topic.as_str(), old.retain),
+            ("site/devices/eui-70b3d57ed005a4b2/events/connection", false)
+        );
+        assert_eq!(body(&old)["superseded"], true);
+        let outage = Message { device: None, kind: Kind::Error, ..message };
+        assert_eq!(dialect.publication(&outage).topic, "site/integrations/farm/events/error");
+        assert_eq!(dialect.death().topic, "site/bridges/b1/connection");
+        assert!(dialect.birth(Timestamp::EPOCH).retain);
+    }
+}

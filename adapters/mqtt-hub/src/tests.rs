@@ -1,0 +1,358 @@
+//! Links against a real mosquitto on loopback. What is waited for is an event, never a time; every wait has a bound.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bridge_core::ports::{BoxFuture, Clock, Hub, HubEvents, HubRefusal, LinkId, Token};
+use bridge_core::{
+    Content, DeviceId, IdempotencyKey, IntegrationName, Kind, Measurement, Message, MessageId, Timestamp,
+};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::dialects::{Encoding, MqttDialect};
+use crate::{Credentials, HubAddress, HubConfig, MqttHub, Protocol, Secret, TlsFiles};
+
+const BOUND: Duration = Duration::from_secs(30);
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+    fn wall(&self) -> Timestamp {
+        let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        Timestamp::from_millis(ms.try_into().unwrap()).unwrap()
+    }
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep_until(at.into()))
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Event {
+    Up(LinkId, usize),
+    Down(LinkId),
+    Acknowledged(Token),
+    Refused(Token, HubRefusal),
+}
+
+struct Recorder(mpsc::UnboundedSender<Event>);
+
+impl HubEvents for Recorder {
+    fn link_up(&self, link: LinkId, window: usize) {
+        let _ = self.0.send(Event::Up(link, window));
+    }
+    fn link_down(&self, link: LinkId, _reason: &str) {
+        let _ = self.0.send(Event::Down(link));
+    }
+    fn acknowledged(&self, token: Token) {
+        let _ = self.0.send(Event::Acknowledged(token));
+    }
+    fn refused(&self, token: Token, refusal: HubRefusal) {
+        let _ = self.0.send(Event::Refused(token, refusal));
+    }
+}
+
+struct Broker {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+    extra: String,
+}
+
+impl Broker {
+    fn start(extra: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let child = Self::spawn(folder.path(), port, extra);
+        Self { child, folder, port, extra: extra.to_owned() }
+    }
+
+    fn spawn(folder: &Path, port: u16, extra: &str) -> Child {
+        let config = folder.join("mosquitto.conf");
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n{extra}\n");
+        std::fs::write(&config, text).unwrap();
+        let program =
+            if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("install the Debian package mosquitto");
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < BOUND, "mosquitto does not come up");
+            std::thread::yield_now();
+        }
+        child
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.child = Self::spawn(self.folder.path(), self.port, &self.extra);
+    }
+
+    /// A subscriber that prints `topic payload` lines and ends after `count` of them.
+    fn subscribe(&self, topic: &str, count: usize) -> Child {
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-t", topic, "-v"]);
+        command
+            .args(["-C", &count.to_string(), "-W", "30", "-d"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().expect("install the Debian package mosquitto-clients");
+        // `-d` says when the subscription stands. Byte by byte: nothing of what follows may be read ahead.
+        let output = child.stdout.as_mut().unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"SUBACK") {
+            let mut byte = [0];
+            assert_eq!(std::io::Read::read(output, &mut byte).unwrap(), 1, "mosquitto_sub ended");
+            seen.push(byte[0]);
+        }
+        child
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(broker: &Broker, protocol: Protocol) -> HubConfig {
+    HubConfig {
+        address: HubAddress { host: "127.0.0.1".into(), port: broker.port, tls: false },
+        protocol,
+        client_id: "device-bridge-test".into(),
+        credentials: None,
+        tls: TlsFiles::default(),
+        window: 100,
+        keep_alive: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(10),
+        max_packet: 256 * 1024,
+    }
+}
+
+fn hub(config: HubConfig) -> (MqttHub, mpsc::UnboundedReceiver<Event>) {
+    let dialect = MqttDialect { bridge: "test".into(), prefix: String::new(), encoding: Encoding::Json };
+    let hub = MqttHub::new(config, Arc::new(dialect), Arc::new(SystemClock), Handle::current()).unwrap();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    hub.start(Arc::new(Recorder(sender)));
+    (hub, receiver)
+}
+
+async fn next(events: &mut mpsc::UnboundedReceiver<Event>) -> Event {
+    tokio::time::timeout(BOUND, events.recv()).await.expect("no event in time").expect("hub is gone")
+}
+
+fn message(device: &str, number: u64, size: usize) -> Arc<Message> {
+    let integration = IntegrationName::parse("test").unwrap();
+    let mut content = Content::default();
+    content.measure(Measurement::new("n", number));
+    content.measure(Measurement::new("filler", "x".repeat(size)));
+    Arc::new(Message {
+        id: MessageId::new(&integration, &IdempotencyKey::from_texts(&[&number.to_string()])),
+        device: DeviceId::parse(device).ok(),
+        source: "test".into(),
+        integration,
+        kind: Kind::Telemetry,
+        time: None,
+        received_at: Timestamp::EPOCH,
+        superseded: false,
+        replayed: false,
+        content,
+    })
+}
+
+/// The values of `n` that a subscriber saw.
+async fn received(subscriber: Child) -> Vec<u64> {
+    let output = tokio::task::spawn_blocking(move || subscriber.wait_with_output().unwrap()).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split("\"n\":").skip(1).map(|rest| rest.split([',', '}']).next().unwrap().parse().unwrap()).collect()
+}
+
+async fn pipelined(protocol: Protocol, want_window: usize) {
+    const COUNT: u64 = 3000;
+    let broker = Broker::start("");
+    let subscriber = broker.subscribe("devices/+/telemetry", COUNT as usize);
+    let (hub, mut events) = hub(config(&broker, protocol));
+    hub.open(LinkId(0));
+    assert_eq!(next(&mut events).await, Event::Up(LinkId(0), want_window));
+    let (mut sent, mut done) = (0, 0);
+    while done < COUNT {
+        while sent < COUNT && (sent - done) < want_window as u64 {
+            hub.publish(LinkId(0), Token(sent), message("d1", sent, 10));
+            sent += 1;
+        }
+        assert_eq!(next(&mut events).await, Event::Acknowledged(Token(done)));
+        done += 1;
+    }
+    assert_eq!(received(subscriber).await, (0..COUNT).collect::<Vec<_>>());
+    hub.shutdown(BOUND).await;
+    assert_eq!(next(&mut events).await, Event::Down(LinkId(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mqtt5_keeps_the_window_that_the_broker_grants() {
+    // mosquitto grants 20; two are the bridge's own.
+    pipelined(Protocol::V5, 18).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mqtt311_keeps_the_configured_window() {
+    pipelined(Protocol::V311, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_publish_ends_once_when_the_broker_is_killed_and_the_link_comes_back() {
+    let mut broker = Broker::start("");
+    let (hub, mut events) = hub(config(&broker, Protocol::V311));
+    hub.open(LinkId(0));
+    assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 100));
+    for n in 0..50 {
+        hub.publish(LinkId(0), Token(n), message("d1", n, 10));
+    }
+    assert_eq!(next(&mut events).await, Event::Acknowledged(Token(0)));
+    broker.kill();
+    let mut acknowledged = 1;
+    loop {
+        match next(&mut events).await {
+            Event::Acknowledged(token) => {
+                assert_eq!(token, Token(acknowledged));
+                acknowledged += 1;
+            }
+            Event::Down(link) => break assert_eq!(link, LinkId(0)),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Dropped: the link is down, and its outcome was reported.
+    hub.publish(LinkId(0), Token(1000), message("d1", 1000, 10));
+    broker.restart();
+    assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 100));
+    hub.publish(LinkId(0), Token(1001), message("d1", 1001, 10));
+    assert_eq!(next(&mut events).await, Event::Acknowledged(Token(1001)));
+    hub.shutdown(BOUND).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn birth_is_retained_and_good_bye_follows() {
+    let broker = Broker::start("");
+    let (hub, mut events) = hub(config(&broker, Protocol::V5));
+    let subscriber = broker.subscribe("bridges/test/connection", 2);
+    hub.open(LinkId(0));
+    assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 18));
+    hub.shutdown(BOUND).await;
+    let output = tokio::task::spawn_blocking(move || subscriber.wait_with_output().unwrap()).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (birth, death) = (text.find("\"online\":true").unwrap(), text.find("\"online\":false").unwrap());
+    assert!(birth < death);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_are_told_apart_and_the_link_stays() {
+    let broker = Broker::start("acl_file {dir}/acl\nmessage_size_limit 100000");
+    std::fs::write(broker.folder.path().join("acl"), "topic write devices/good/#\ntopic write bridges/#\n")
+        .unwrap();
+    let mut broker = broker;
+    broker.kill();
+    broker.restart();
+    let (hub, mut events) = hub(HubConfig { max_packet: 50_000, ..config(&broker, Protocol::V5) });
+    hub.open(LinkId(0));
+    assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 18));
+    hub.publish(LinkId(0), Token(1), message("bad", 1, 10));
+    assert!(matches!(next(&mut events).await, Event::Refused(Token(1), HubRefusal::Never(_))));
+    hub.publish(LinkId(0), Token(2), message("good", 2, 60_000));
+    assert!(matches!(next(&mut events).await, Event::Refused(Token(2), HubRefusal::Never(_))));
+    hub.publish(LinkId(0), Token(3), message("good", 3, 10));
+    assert_eq!(next(&mut events).await, Event::Acknowledged(Token(3)));
+    hub.shutdown(BOUND).await;
+}
+
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
+    let output = output.expect("install the Debian package openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_with_a_private_authority_a_client_certificate_and_a_password() {
+    let pki = tempfile::tempdir().unwrap();
+    let dir = pki.path();
+    openssl(dir, "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca");
+    std::fs::write(dir.join("ext"), "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        .unwrap();
+    for name in ["server", "client"] {
+        openssl(
+            dir,
+            &format!("req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"),
+        );
+        openssl(
+            dir,
+            &format!(
+                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile ext"
+            ),
+        );
+    }
+    let password_file = dir.join("passwords");
+    let status = Command::new("mosquitto_passwd")
+        .args(["-c", "-b", password_file.to_str().unwrap(), "bridge", "right"])
+        .status();
+    assert!(status.expect("install the Debian package mosquitto").success());
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let broker = Broker::start(&format!(
+        "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\npassword_file {}\nallow_anonymous false",
+        path("ca.pem"),
+        path("server.pem"),
+        path("server.key"),
+        path("passwords")
+    ));
+    let good = HubConfig {
+        address: HubAddress { host: "127.0.0.1".into(), port: broker.port, tls: true },
+        credentials: Some(Credentials { user: "bridge".into(), password: Secret::new("right") }),
+        tls: TlsFiles {
+            authorities: Some(dir.join("ca.pem")),
+            client: Some((dir.join("client.pem"), dir.join("client.key"))),
+        },
+        ..config(&broker, Protocol::V5)
+    };
+    let (with_all, mut events) = hub(good.clone());
+    with_all.open(LinkId(0));
+    assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 18));
+    with_all.publish(LinkId(0), Token(1), message("d", 1, 10));
+    assert_eq!(next(&mut events).await, Event::Acknowledged(Token(1)));
+    with_all.shutdown(BOUND).await;
+
+    // The others never come up; that a good link comes up after them is the proof that they had their chance.
+    let wrong_password = HubConfig {
+        credentials: Some(Credentials { user: "bridge".into(), password: Secret::new("wrong") }),
+        ..good.clone()
+    };
+    let no_certificate = HubConfig { tls: TlsFiles { client: None, ..good.tls.clone() }, ..good.clone() };
+    for bad in [wrong_password, no_certificate] {
+        let (bad, mut bad_events) = hub(bad);
+        bad.open(LinkId(0));
+        let (again, mut events) = hub(HubConfig { client_id: "other".into(), ..good.clone() });
+        again.open(LinkId(0));
+        assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 18));
+        assert!(bad_events.try_recv().is_err());
+        bad.shutdown(BOUND).await;
+        again.shutdown(BOUND).await;
+    }
+    assert!(
+        MqttHub::new(
+            HubConfig { tls: TlsFiles { authorities: Some(dir.join("missing")), client: None }, ..good },
+            Arc::new(MqttDialect { bridge: "b".into(), prefix: String::new(), encoding: Encoding::Json }),
+            Arc::new(SystemClock),
+            Handle::current()
+        )
+        .is_err()
+    );
+}
