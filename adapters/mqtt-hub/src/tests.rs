@@ -99,24 +99,32 @@ impl Broker {
         self.child = Self::spawn(self.folder.path(), self.port, &self.extra);
     }
 
-    /// A subscriber that prints `topic payload` lines and ends after `count` of them.
-    fn subscribe(&self, topic: &str, count: usize) -> Child {
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-t", topic, "-v"]);
-        command
-            .args(["-C", &count.to_string(), "-W", "30", "-d"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().expect("install the Debian package mosquitto-clients");
-        // `-d` says when the subscription stands. Byte by byte: nothing of what follows may be read ahead.
-        let output = child.stdout.as_mut().unwrap();
-        let mut seen = Vec::new();
-        while !seen.ends_with(b"SUBACK") {
-            let mut byte = [0];
-            assert_eq!(std::io::Read::read(output, &mut byte).unwrap(), 1, "mosquitto_sub ended");
-            seen.push(byte[0]);
-        }
-        child
+    /// Payloads on a topic, in order, from a subscription that stands when this returns.
+    async fn subscribe(&self, topic: &str) -> mpsc::UnboundedReceiver<String> {
+        let mut options = rumqttc::MqttOptions::new("subscriber", "127.0.0.1", self.port);
+        options.set_max_packet_size(1 << 20, 1 << 20);
+        let (client, mut connection) = rumqttc::AsyncClient::new(options, 10);
+        client.subscribe(topic, rumqttc::QoS::AtLeastOnce).await.unwrap();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (ready, subscribed) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (_client, mut ready) = (client, Some(ready));
+            while let Ok(event) = connection.poll().await {
+                match event {
+                    rumqttc::Event::Incoming(rumqttc::Packet::SubAck(_)) => {
+                        ready.take().map(|ready| ready.send(()));
+                    }
+                    rumqttc::Event::Incoming(rumqttc::Packet::Publish(publish)) => {
+                        if sender.send(String::from_utf8(publish.payload.to_vec()).unwrap()).is_err() {
+                            return;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        });
+        tokio::time::timeout(BOUND, subscribed).await.unwrap().unwrap();
+        receiver
     }
 }
 
@@ -172,17 +180,10 @@ fn message(device: &str, number: u64, size: usize) -> Arc<Message> {
     })
 }
 
-/// The values of `n` that a subscriber saw.
-async fn received(subscriber: Child) -> Vec<u64> {
-    let output = tokio::task::spawn_blocking(move || subscriber.wait_with_output().unwrap()).await.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.split("\"n\":").skip(1).map(|rest| rest.split([',', '}']).next().unwrap().parse().unwrap()).collect()
-}
-
 async fn pipelined(protocol: Protocol, want_window: usize) {
     const COUNT: u64 = 3000;
     let broker = Broker::start("");
-    let subscriber = broker.subscribe("devices/+/telemetry", COUNT as usize);
+    let mut subscriber = broker.subscribe("devices/+/telemetry").await;
     let (hub, mut events) = hub(config(&broker, protocol));
     hub.open(LinkId(0));
     assert_eq!(next(&mut events).await, Event::Up(LinkId(0), want_window));
@@ -195,7 +196,12 @@ async fn pipelined(protocol: Protocol, want_window: usize) {
         assert_eq!(next(&mut events).await, Event::Acknowledged(Token(done)));
         done += 1;
     }
-    assert_eq!(received(subscriber).await, (0..COUNT).collect::<Vec<_>>());
+    for n in 0..COUNT {
+        let payload = tokio::time::timeout(BOUND, subscriber.recv()).await.unwrap().unwrap();
+        let payload: serde_json::Value = serde_json::from_str(&payload).unwrap();
+        assert_eq!(payload["measurements"]["n"], n);
+    }
+    assert!(subscriber.try_recv().is_err(), "more than was sent");
     hub.shutdown(BOUND).await;
     assert_eq!(next(&mut events).await, Event::Down(LinkId(0)));
 }
@@ -246,24 +252,21 @@ async fn every_publish_ends_once_when_the_broker_is_killed_and_the_link_comes_ba
 async fn birth_is_retained_and_good_bye_follows() {
     let broker = Broker::start("");
     let (hub, mut events) = hub(config(&broker, Protocol::V5));
-    let subscriber = broker.subscribe("bridges/test/connection", 2);
+    let mut subscriber = broker.subscribe("bridges/test/connection").await;
     hub.open(LinkId(0));
     assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 18));
     hub.shutdown(BOUND).await;
-    let output = tokio::task::spawn_blocking(move || subscriber.wait_with_output().unwrap()).await.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let (birth, death) = (text.find("\"online\":true").unwrap(), text.find("\"online\":false").unwrap());
-    assert!(birth < death);
+    for online in [true, false] {
+        let payload = tokio::time::timeout(BOUND, subscriber.recv()).await.unwrap().unwrap();
+        assert!(payload.contains(&format!("\"online\":{online}")), "{payload}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_told_apart_and_the_link_stays() {
-    let broker = Broker::start("acl_file {dir}/acl\nmessage_size_limit 100000");
-    std::fs::write(broker.folder.path().join("acl"), "topic write devices/good/#\ntopic write bridges/#\n")
-        .unwrap();
-    let mut broker = broker;
-    broker.kill();
-    broker.restart();
+    let acl = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(acl.path(), "topic write devices/good/#\ntopic write bridges/#\n").unwrap();
+    let broker = Broker::start(&format!("acl_file {}\nmessage_size_limit 100000", acl.path().display()));
     let (hub, mut events) = hub(HubConfig { max_packet: 50_000, ..config(&broker, Protocol::V5) });
     hub.open(LinkId(0));
     assert_eq!(next(&mut events).await, Event::Up(LinkId(0), 18));

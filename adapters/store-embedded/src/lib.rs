@@ -1,1 +1,126 @@
-//! stub
+//! The ports of the bridge on SQLite, one file in the data directory: registry, outbox, dead letters, message ids. One
+//! writer thread groups what comes into one transaction and answers after its fsync; reads run on threads of their own.
+//! Not here: any rule of the bridge, and any runtime.
+
+mod dead_letters;
+mod dedup;
+mod outbox;
+mod reader;
+mod registry;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bridge_core::ports::{BoxFuture, StoreError, StoreResult};
+use rusqlite::Connection;
+
+use crate::reader::Readers;
+use crate::writer::Writer;
+
+/// The name of the database in the data directory.
+pub const FILE: &str = "bridge.db";
+
+/// Who opens the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The bridge itself: only one at a time.
+    Service,
+    /// A tool beside it.
+    Tool,
+}
+
+/// Why a store cannot be opened. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another bridge works on the directory.
+    #[error("{0} is in use by another bridge")]
+    InUse(PathBuf),
+    /// The directory or a file in it cannot be created or read.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database is damaged, or not ours, or of a newer bridge.
+    #[error("{path}: {source}")]
+    Store {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+/// The store. Cheap to clone; closed when the last clone is dropped, after everything that was asked for is written.
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    writer: Arc<Writer>,
+    readers: Arc<Readers>,
+    _lock: Option<Arc<File>>,
+}
+
+impl EmbeddedStore {
+    /// Opens or creates the store in `directory`. `max_bytes` bounds the file.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(directory: &Path, mode: Mode, max_bytes: u64) -> Result<Self, OpenError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { path, source }
+        };
+        sqlite::create_private_directory(directory).map_err(io(directory))?;
+        let lock = match mode {
+            Mode::Tool => None,
+            Mode::Service => {
+                let path = directory.join("bridge.lock");
+                let file = File::create(&path).map_err(io(&path))?;
+                match file.try_lock() {
+                    Ok(()) => Some(Arc::new(file)),
+                    Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(directory.to_owned())),
+                    Err(TryLockError::Error(source)) => return Err(OpenError::Io { path, source }),
+                }
+            }
+        };
+        let path = directory.join(FILE);
+        sqlite::create_private_file(&path).map_err(io(&path))?;
+        let store = |source| OpenError::Store { path: path.clone(), source };
+        let connection = sqlite::open_for_writing(&path, max_bytes).map_err(store)?;
+        let readers = Readers::open(&path).map_err(store)?;
+        Ok(Self { writer: Arc::new(Writer::start(connection)), readers: Arc::new(readers), _lock: lock })
+    }
+
+    /// Transactions committed so far; for tests and curiosity.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    /// Runs in the next transaction; completes after its fsync.
+    fn write<'a, T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> BoxFuture<'a, StoreResult<T>> {
+        let answer = self.writer.submit(job);
+        Box::pin(async move { answer?.await.unwrap_or_else(|_| Err(closed())) })
+    }
+
+    /// Runs on a reading thread.
+    fn read<'a, T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> BoxFuture<'a, StoreResult<T>> {
+        let answer = self.readers.submit(job);
+        Box::pin(async move { answer?.await.unwrap_or_else(|_| Err(closed())) })
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}

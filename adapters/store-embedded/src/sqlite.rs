@@ -1,0 +1,100 @@
+//! Connections: pragmas, schema, errors. Not here: what is stored.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bridge_core::ports::StoreError;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+const SCHEMA: &str = include_str!("schema.sql");
+/// The version of the schema, as `PRAGMA user_version`.
+const VERSION: i64 = 1;
+/// How long a connection waits for another process (a tool that writes).
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The connection of the writer; creates the schema when the file is empty.
+pub(crate) fn open_for_writing(path: &Path, max_bytes: u64) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path).map_err(|error| store_error(&error))?;
+    prepare(&connection, path, max_bytes).map_err(|error| store_error(&error))?;
+    match version(&connection).map_err(|error| store_error(&error))? {
+        VERSION => Ok(connection),
+        newer => Err(StoreError::Damaged(format!(
+            "it has schema version {newer}, this bridge knows {VERSION}: use the bridge that wrote it, or a newer one"
+        ))),
+    }
+}
+
+/// A connection that only reads.
+pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "cache_size", -1024)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    open().map_err(|error: rusqlite::Error| store_error(&error))
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    // Before the first table: freed pages can go back to the file system in small steps.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
+    connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
+    let page: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    let pages = (max_bytes / page.max(1)).clamp(64, u64::from(u32::MAX) - 2);
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if version(connection)? == 0 {
+        // Two processes may come here at once: the second one finds the first one's schema.
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        if version(connection)? == 0 {
+            connection.execute_batch(SCHEMA)?;
+            connection.pragma_update(None, "user_version", VERSION)?;
+        }
+        connection.execute_batch("COMMIT")?;
+    }
+    Ok(())
+}
+
+/// Whose fault an error is, and whether to retry.
+pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SchemaChanged) => {
+            StoreError::Damaged(text)
+        }
+        Some(_) => StoreError::Unavailable(text),
+        // Not SQLite itself: a row of another shape than ours.
+        None => StoreError::Damaged(text),
+    }
+}
+
+/// Creates the directory, readable by its owner alone, unless it is there.
+pub(crate) fn create_private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Creates the file, readable by its owner alone, unless it is there. SQLite gives its side files the same rights.
+pub(crate) fn create_private_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
