@@ -2,10 +2,15 @@
 
 use crate::connector::Connector;
 
+mod body;
 mod fields;
+mod sigfox;
+
+#[cfg(test)]
+mod fixture_runner;
 
 /// Every connector.
-pub const ALL: &[&dyn Connector] = &[];
+pub const ALL: &[&dyn Connector] = &[&sigfox::Sigfox];
 
 /// The connector of that name.
 pub fn find(name: &str) -> Option<&'static dyn Connector> {
