@@ -4,13 +4,14 @@ use crate::connector::Connector;
 
 mod body;
 mod fields;
+mod particle;
 mod sigfox;
 
 #[cfg(test)]
 mod fixture_runner;
 
 /// Every connector.
-pub const ALL: &[&dyn Connector] = &[&sigfox::Sigfox];
+pub const ALL: &[&dyn Connector] = &[&particle::Particle, &sigfox::Sigfox];
 
 /// The connector of that name.
 pub fn find(name: &str) -> Option<&'static dyn Connector> {

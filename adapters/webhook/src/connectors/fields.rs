@@ -145,7 +145,7 @@ fn whole(number: f64) -> Option<i64> {
 /// Bytes from an even number of hex digits of either case.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |d: u8| (d as char).to_digit(16);

@@ -55,7 +55,6 @@ fn is_other(name: &str) -> bool {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "says why nothing ran")]
 fn shared_fixtures_have_the_expected_outcome() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures/sigfox"));
     if !folder.exists() {
