@@ -45,7 +45,7 @@ pub(super) fn uplink(mut envelope: Envelope, default_event: Option<&str>, receiv
 }
 
 /// The idempotency key: the event id, else publisher, name, time and data, as Particle gives no sequence number.
-/// Without id and time, the time of reception counts as well: two equal readings in a row are two messages, even if
+/// Without id and readable time, the time of reception counts as well: two equal readings in a row are two messages, even if
 /// then a retry is one more.
 fn key(envelope: &Envelope, event: &str, data: &Value, received_at: Timestamp) -> IdempotencyKey {
     if let Some(id) = &envelope.event_id {
@@ -55,9 +55,9 @@ fn key(envelope: &Envelope, event: &str, data: &Value, received_at: Timestamp) -
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let time = match &envelope.published_at {
-        Some(text) => text.clone(),
-        None => format!("received {}", received_at.as_millis()),
+    let time = match (&envelope.published_at, envelope.time) {
+        (Some(text), Some(_)) => text.clone(),
+        _ => format!("received {}", received_at.as_millis()),
     };
     let others = Value::Object(envelope.others.clone()).to_string();
     IdempotencyKey::from_texts(&["event", &envelope.publisher, event, &time, &data, &others])

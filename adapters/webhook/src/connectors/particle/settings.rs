@@ -124,7 +124,7 @@ impl ParticleSettings {
             let mut names =
                 own.cloned().unwrap_or_else(|| field.defaults().iter().map(|&n| n.into()).collect());
             if names.is_empty() && own.is_some() || names.iter().any(|name| name.trim().is_empty()) {
-                wrong(field.setting(), "holds an empty key; name the keys of the template".into());
+                wrong(field.setting(), "names no key, or an empty one; name the keys of the template".into());
             }
             for (other, taken) in &keys {
                 if own.is_some()

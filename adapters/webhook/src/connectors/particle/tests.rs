@@ -158,6 +158,8 @@ fn equal_readings_are_two_messages_unless_a_time_or_an_id_says_that_they_are_one
     let key = |body: &Value, received: i64| decode_at(body, &Settings::new(), received).key;
     let bare = json!({"event": "t", "data": "1", "coreid": BORON});
     assert_ne!(key(&bare, 1), key(&bare, 2));
+    let unreadable = json!({"event": "t", "data": "1", "coreid": BORON, "published_at": "yesterday"});
+    assert_ne!(key(&unreadable, 1), key(&unreadable, 2));
     let timed = json!({"event": "t", "data": "1", "coreid": BORON, "published_at": "2026-11-20T12:00:00Z"});
     assert_eq!(key(&timed, 1), key(&timed, 2));
     let named = json!({"event": "t", "data": "1", "coreid": BORON, "event_id": "e-1"});

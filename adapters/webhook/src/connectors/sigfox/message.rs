@@ -56,7 +56,7 @@ pub(super) fn uplink(mut record: Record, origin: &Origin<'_>) -> Result<Uplink, 
         return Err(problem(Reason::NoDevice, "neither body, query nor URL names a device"));
     }
     let time = record.time(V::Time);
-    let key = key(service, device.as_deref(), &mut record, time, origin.received_at);
+    let key = key(service, device.as_deref(), &record, time, origin.received_at);
     let mut content = Content { radio: radio(&mut record).known(), ..Content::default() };
     let kind = match service {
         Service::Data => uplink::read(&mut record, &mut content),
@@ -96,27 +96,29 @@ pub(super) fn device_id(text: &str) -> Option<String> {
 
 /// The idempotency key: service, device, time and sequence number, which a retry repeats and which differ between
 /// messages (the sequence number alone comes again after 4096 messages). UPLINK, BIDIR and `duplicate` frames of one
-/// message share it. A template without one of the two is told apart by its payload as well; one without both also
-/// by the time of reception, so that a retry of it doubles rather than two messages become one.
+/// message share it. Where one of the two is missing or unreadable, the payload counts as well; where both are, also
+/// the time of reception, so that a retry of it doubles rather than two messages become one.
 fn key(
     service: Service,
     device: Option<&str>,
-    record: &mut Record,
+    record: &Record,
     time: Option<Timestamp>,
     received_at: Timestamp,
 ) -> IdempotencyKey {
     let text = |variable| record.text(variable).unwrap_or_default();
-    let time = time.map_or_else(|| text(V::Time), |time| time.as_millis().to_string());
     let sequence = record.value(V::SeqNumber).and_then(fields::integer);
-    let sequence = sequence.map_or_else(|| text(V::SeqNumber), |number| number.to_string());
-    let mut parts = vec![service.as_str().to_owned(), device.unwrap_or_default().to_owned()];
-    if time.is_empty() || sequence.is_empty() {
+    let mut parts = vec![
+        service.as_str().to_owned(),
+        device.unwrap_or_default().to_owned(),
+        time.map_or_else(|| text(V::Time), |time| time.as_millis().to_string()),
+        sequence.map_or_else(|| text(V::SeqNumber), |number| number.to_string()),
+    ];
+    if time.is_none() || sequence.is_none() {
         parts.push(text(V::Data).to_ascii_lowercase());
     }
-    if time.is_empty() && sequence.is_empty() {
+    if time.is_none() && sequence.is_none() {
         parts.push(received_at.as_millis().to_string());
     }
-    parts.extend([time, sequence]);
     match service {
         Service::Acknowledge => parts.push(text(V::InfoCode)),
         Service::Error => parts.extend([text(V::Severity), text(V::Info)]),

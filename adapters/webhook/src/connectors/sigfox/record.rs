@@ -64,8 +64,12 @@ impl Record {
                 found.insert(key, value);
             }
         }
+        let payload =
+            keys.of(Variable::Data).iter().any(|key| found.get(key).and_then(fields::text).is_some());
         for key in SERVICE_KEYS {
             let named = found.get(key).and_then(fields::text).and_then(|text| Service::parse(&text));
+            // Only messages have a payload: beside one, `type = "status"` is a field of the user's.
+            let named = named.filter(|service| !payload || service.has_payload());
             if named.is_some() && keys.variable(key).is_none() {
                 found.shift_remove(key);
                 self.service = self.service.or(named);

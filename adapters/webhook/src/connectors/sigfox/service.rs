@@ -51,6 +51,11 @@ impl Service {
         }
     }
 
+    /// Whether its callbacks have the payload of a message.
+    pub(super) fn has_payload(self) -> bool {
+        matches!(self, Self::Data | Self::DataAdvanced)
+    }
+
     /// Every name, for people.
     pub(super) fn names() -> String {
         Self::ALL.map(Self::as_str).join(", ")

@@ -150,13 +150,21 @@ fn a_full_batch_is_read_in_linear_time() {
 
 #[test]
 fn without_time_and_sequence_only_the_reception_tells_messages_apart() {
-    let request = StoredRequest::json(&json!({"device": "1A", "data": "01"}));
-    let key = |at: i64| {
-        let at = Timestamp::from_millis(at).unwrap();
-        request.decode_at(&Sigfox, &Settings::new(), at).unwrap().uplinks[0].key
-    };
-    assert_ne!(key(1), key(2));
-    assert_eq!(key(1), key(1));
+    for body in [json!({"device": "1A", "data": "01"}), json!({"device": "1A", "data": "01", "time": "noon"})]
+    {
+        let key = |at: i64| {
+            let at = Timestamp::from_millis(at).unwrap();
+            StoredRequest::json(&body).decode_at(&Sigfox, &Settings::new(), at).unwrap().uplinks[0].key
+        };
+        assert_ne!(key(1), key(2));
+        assert_eq!(key(1), key(1));
+    }
+    // With either, equal payloads of two messages differ, and a retry is the same message.
+    let key = |extra: &str, value: u32| key_of(&json!({"device": "1A", "data": "01", extra: value}));
+    for extra in ["time", "seqNumber"] {
+        assert_ne!(key(extra, 1), key(extra, 2));
+        assert_eq!(key(extra, 1), key(extra, 1));
+    }
 }
 
 fn key_of(body: &Value) -> IdempotencyKey {

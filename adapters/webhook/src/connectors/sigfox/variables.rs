@@ -112,8 +112,8 @@ impl Keys {
             let own = settings.get(variable.name());
             let names =
                 own.cloned().unwrap_or_else(|| variable.aliases().iter().map(|&a| a.into()).collect());
-            if names.iter().any(|name| name.trim().is_empty()) {
-                let message = "holds an empty key; name the keys of the template".into();
+            if names.is_empty() || names.iter().any(|name| name.trim().is_empty()) {
+                let message = "names no key, or an empty one; name the keys of the template".into();
                 errors.push(SettingError { key: variable.name(), message });
             }
             for name in &names {
