@@ -47,7 +47,8 @@ fn rust_files() -> Vec<PathBuf> {
         .unwrap();
     assert!(output.status.success(), "git ls-files failed");
     let files = String::from_utf8(output.stdout).unwrap();
-    let files: Vec<PathBuf> = files.lines().map(|line| root().join(line)).filter(|path| path.exists()).collect();
+    let files: Vec<PathBuf> =
+        files.lines().map(|line| root().join(line)).filter(|path| path.exists()).collect();
     assert!(files.len() > 20, "the tree was not found");
     files
 }
@@ -58,7 +59,9 @@ fn arrows_only_point_down() {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     for package in metadata["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
-        let Some(may) = allowed.get(name) else { panic!("crate {name} has no place in the house: see ARROWS") };
+        let Some(may) = allowed.get(name) else {
+            panic!("crate {name} has no place in the house: see ARROWS")
+        };
         let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
         assert_eq!(folder.file_name().unwrap().to_str(), Some(name), "folder and crate name differ");
         for dependency in package["dependencies"].as_array().unwrap() {
@@ -83,7 +86,8 @@ fn every_file_says_what_it_is() {
 fn files_stay_small() {
     for path in rust_files() {
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines = text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(text.lines().count());
+        let lines =
+            text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(text.lines().count());
         assert!(lines <= MAX_LINES, "{} has {lines} lines of implementation", path.display());
     }
 }

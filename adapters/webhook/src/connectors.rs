@@ -2,17 +2,23 @@
 
 use crate::connector::Connector;
 
+mod body;
 mod chirpstack;
 #[cfg(test)]
 mod conformance;
 mod fields;
+#[cfg(test)]
+mod fixture_runner;
 mod lenient;
 mod lora;
+mod particle;
 mod redact;
+mod sigfox;
 mod ttn;
 
 /// Every connector.
-pub const ALL: &[&dyn Connector] = &[&ttn::Ttn, &chirpstack::ChirpStack];
+pub const ALL: &[&dyn Connector] =
+    &[&sigfox::Sigfox, &particle::Particle, &ttn::Ttn, &chirpstack::ChirpStack];
 
 /// The connector of that name.
 pub fn find(name: &str) -> Option<&'static dyn Connector> {

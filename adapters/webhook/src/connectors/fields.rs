@@ -1,6 +1,7 @@
 //! Reading request fields that may come in JSON, form or query, and as string or native type. Shared by connectors;
 //! not here: what a field means.
 
+use bridge_core::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Number, Value};
 
@@ -99,6 +100,41 @@ pub(super) fn json_number(number: f64) -> Option<Value> {
     }
 }
 
+/// The value of a template field: text that is written like a JSON number or boolean is that number or boolean,
+/// because whether a template quotes its variables says nothing about them. Text such as `0012`, `1E5` or a number
+/// that floats cannot hold stays text. None when absent (see [`is_absent`]) or null; structures stay as they are.
+pub(super) fn unquoted(value: &Value) -> Option<Value> {
+    let Value::String(text) = value else {
+        return (!value.is_null()).then(|| value.clone());
+    };
+    let text = text.trim();
+    if is_absent(text) {
+        return None;
+    }
+    Some(match text {
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        _ => plain_number(text).map_or_else(|| text.into(), Value::Number),
+    })
+}
+
+/// The JSON number that the text is, without exponent, when floats can hold it.
+fn plain_number(text: &str) -> Option<Number> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'.');
+    let number: Number = plain.then(|| serde_json::from_str(text).ok()).flatten()?;
+    (text.contains('.') || whole(number.as_f64()?).is_some()).then_some(number)
+}
+
+/// A point in time from epoch seconds, or milliseconds when the number is too large for seconds (above 1e11, the
+/// year 5138), as number or text.
+pub(super) fn epoch(value: &Value) -> Option<Timestamp> {
+    const LARGEST_SECONDS: f64 = 1e11;
+    let number = number(value)?;
+    let ms = if number > LARGEST_SECONDS { number } else { number * 1000.0 };
+    // The cast saturates; what is outside the years 1970 to 9999 is none.
+    Timestamp::from_millis(ms.round() as i64)
+}
+
 /// The integer that a float is, when it is one that floats represent exactly.
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
@@ -109,7 +145,7 @@ fn whole(number: f64) -> Option<i64> {
 /// Bytes from an even number of hex digits of either case.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |d: u8| (d as char).to_digit(16);
@@ -138,6 +174,38 @@ mod tests {
         assert_eq!(hex("00fF"), Some(vec![0, 255]));
         assert_eq!(hex("0"), None);
         assert_eq!(hex("é"), None);
+    }
+
+    #[test]
+    fn quotes_of_a_template_do_not_matter() {
+        for (text, want) in [
+            ("18", json!(18)),
+            ("-20.50", json!(-20.5)),
+            ("true", json!(true)),
+            ("0012", json!("0012")),
+            ("1E5", json!("1E5")),
+            ("1.2.3", json!("1.2.3")),
+            ("12345678901234567890", json!("12345678901234567890")),
+            ("0.8465958833694458", json!(0.846_595_883_369_445_8)),
+            ("-", json!("-")),
+            (" open ", json!("open")),
+        ] {
+            assert_eq!(unquoted(&json!(text)), Some(want), "{text}");
+        }
+        assert_eq!(unquoted(&json!("N/A")), None);
+        assert_eq!(unquoted(&json!(null)), None);
+        assert_eq!(unquoted(&json!({"a": "1"})), Some(json!({"a": "1"})));
+    }
+
+    #[test]
+    fn epochs_come_in_seconds_and_milliseconds() {
+        let want = Timestamp::from_seconds(1_718_000_000);
+        assert_eq!(epoch(&json!(1_718_000_000)), want);
+        assert_eq!(epoch(&json!("1718000000")), want);
+        assert_eq!(epoch(&json!(1_718_000_000_000_i64)), want);
+        assert_eq!(epoch(&json!(1e300)), None);
+        assert_eq!(epoch(&json!(-1)), None);
+        assert_eq!(epoch(&json!("soon")), None);
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! Particle: webhooks with the form, JSON and query presets or a template of the user's own. Not here: functions,
+//! variables and ledgers (calls to Particle's API).
+
+mod envelope;
+mod event;
+mod payload;
+mod settings;
+mod system;
+mod tracker;
+mod vitals;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use bridge_core::{Decoded, Verdict};
+use http::Method;
+
+use crate::connector::{
+    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
+};
+use envelope::Envelope;
+use settings::ParticleSettings;
+
+/// The Particle cloud.
+#[derive(Debug)]
+pub(super) struct Particle;
+
+impl Connector for Particle {
+    fn name(&self) -> &'static str {
+        "particle"
+    }
+
+    fn title(&self) -> &'static str {
+        "Particle"
+    }
+
+    fn default_prefix(&self) -> &'static str {
+        "particle-"
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        &[Method::GET, Method::POST, Method::PUT]
+    }
+
+    /// Extended publish carries up to 16 KiB, which a template may escape.
+    fn body_limit(&self) -> usize {
+        64 * 1024
+    }
+
+    fn auth(&self) -> &'static [AuthKind] {
+        AuthKind::ALL
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        settings::SETTINGS
+    }
+
+    fn configure(&self, settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>> {
+        Ok(Box::new(Webhooks { settings: ParticleSettings::read(settings)? }))
+    }
+}
+
+/// The webhooks of one integration.
+struct Webhooks {
+    settings: ParticleSettings,
+}
+
+impl Decode for Webhooks {
+    fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
+        let envelope = match Envelope::read(&self.settings, request)? {
+            Ok(envelope) => envelope,
+            Err(problem) => return Ok(Decoded { uplinks: Vec::new(), problems: vec![problem] }),
+        };
+        let default_event = self.settings.event.as_deref();
+        Ok(Decoded::one(event::uplink(envelope, default_event, request.received_at)))
+    }
+
+    /// Empty: Particle publishes the body of an answer to the device, for data.
+    fn reply(&self, _request: &Request<'_>, _verdicts: &[Verdict]) -> Reply {
+        Reply::Empty
+    }
+
+    /// Particle sends no credentials in bodies.
+    fn redact<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
+        Cow::Borrowed(body)
+    }
+}
