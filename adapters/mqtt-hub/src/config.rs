@@ -18,7 +18,7 @@ pub struct HubConfig {
     /// User and password.
     pub credentials: Option<Credentials>,
     /// For `mqtts`.
-    pub tls: TlsFiles,
+    pub tls: TlsPem,
     /// Publishes in flight per link, at most; the broker may grant less (MQTT 5 Receive Maximum).
     pub window: u16,
     /// MQTT keep alive.
@@ -47,13 +47,22 @@ pub struct Credentials {
     pub password: Secret,
 }
 
-/// PEM files for TLS.
+/// PEM texts for TLS.
 #[derive(Debug, Clone, Default)]
-pub struct TlsFiles {
+pub struct TlsPem {
     /// The authorities to trust; none for the system's.
-    pub authorities: Option<PathBuf>,
+    pub authorities: Option<Pem>,
     /// Certificate chain and key of this client.
-    pub client: Option<(PathBuf, PathBuf)>,
+    pub client: Option<(Pem, Pem)>,
+}
+
+/// A PEM text and where it comes from.
+#[derive(Debug, Clone)]
+pub struct Pem {
+    /// For errors.
+    pub origin: PathBuf,
+    /// May be a key.
+    pub text: Secret,
 }
 
 /// A text that does not print.

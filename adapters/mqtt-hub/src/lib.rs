@@ -15,7 +15,7 @@ mod tests;
 mod tls;
 
 pub use address::{AddressError, HubAddress};
-pub use config::{Credentials, HubConfig, Protocol, Secret, TlsFiles};
+pub use config::{Credentials, HubConfig, Pem, Protocol, Secret, TlsPem};
 pub use dialect::{Dialect, Publication};
 pub use hub::MqttHub;
 pub use tls::TlsError;

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::dialects::{Encoding, MqttDialect};
-use crate::{Credentials, HubAddress, HubConfig, MqttHub, Protocol, Secret, TlsFiles};
+use crate::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol, Secret, TlsPem};
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -141,7 +141,7 @@ fn config(broker: &Broker, protocol: Protocol) -> HubConfig {
         protocol,
         client_id: "device-bridge-test".into(),
         credentials: None,
-        tls: TlsFiles::default(),
+        tls: TlsPem::default(),
         window: 100,
         keep_alive: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),
@@ -279,6 +279,11 @@ async fn refusals_are_told_apart_and_the_link_stays() {
     hub.shutdown(BOUND).await;
 }
 
+fn pem(folder: &Path, name: &str) -> Pem {
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    Pem { origin: folder.join(name), text: Secret::new(text) }
+}
+
 fn openssl(folder: &Path, arguments: &str) {
     let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
     let output = output.expect("install the Debian package openssl");
@@ -320,9 +325,9 @@ async fn tls_with_a_private_authority_a_client_certificate_and_a_password() {
     let good = HubConfig {
         address: HubAddress { host: "127.0.0.1".into(), port: broker.port, tls: true },
         credentials: Some(Credentials { user: "bridge".into(), password: Secret::new("right") }),
-        tls: TlsFiles {
-            authorities: Some(dir.join("ca.pem")),
-            client: Some((dir.join("client.pem"), dir.join("client.key"))),
+        tls: TlsPem {
+            authorities: Some(pem(dir, "ca.pem")),
+            client: Some((pem(dir, "client.pem"), pem(dir, "client.key"))),
         },
         ..config(&broker, Protocol::V5)
     };
@@ -338,7 +343,7 @@ async fn tls_with_a_private_authority_a_client_certificate_and_a_password() {
         credentials: Some(Credentials { user: "bridge".into(), password: Secret::new("wrong") }),
         ..good.clone()
     };
-    let no_certificate = HubConfig { tls: TlsFiles { client: None, ..good.tls.clone() }, ..good.clone() };
+    let no_certificate = HubConfig { tls: TlsPem { client: None, ..good.tls.clone() }, ..good.clone() };
     for bad in [wrong_password, no_certificate] {
         let (bad, mut bad_events) = hub(bad);
         bad.open(LinkId(0));
@@ -351,7 +356,7 @@ async fn tls_with_a_private_authority_a_client_certificate_and_a_password() {
     }
     assert!(
         MqttHub::new(
-            HubConfig { tls: TlsFiles { authorities: Some(dir.join("missing")), client: None }, ..good },
+            HubConfig { tls: TlsPem { authorities: Some(pem(dir, "ext")), client: None }, ..good },
             Arc::new(MqttDialect { bridge: "b".into(), prefix: String::new(), encoding: Encoding::Json }),
             Arc::new(SystemClock),
             Handle::current()

@@ -1,21 +1,21 @@
 //! TLS for links: trusted authorities, client certificate. Not here: handshakes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::TlsFiles;
+use crate::config::{Pem, TlsPem};
 
 /// Why TLS cannot be set up. The operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or is not PEM of the right kind.
+    /// A text is not PEM of the right kind.
     #[error("{path}: {why}")]
     File {
-        /// Which.
+        /// Where it comes from.
         path: PathBuf,
         /// Why.
         why: String,
@@ -28,13 +28,13 @@ pub enum TlsError {
     Client(String),
 }
 
-/// The configuration of TLS for these files.
-pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+/// The configuration of TLS for these texts.
+pub(crate) fn client_config(pem: &TlsPem) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
-    match &files.authorities {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| file(path, error))?;
+    match &pem.authorities {
+        Some(pem) => {
+            for certificate in certificates(pem)? {
+                roots.add(certificate).map_err(|error| unusable(pem, error))?;
             }
         }
         None => {
@@ -42,20 +42,21 @@ pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsEr
         }
     }
     if roots.is_empty() {
-        return Err(files
+        return Err(pem
             .authorities
             .as_ref()
-            .map_or(TlsError::NoAuthorities, |path| file(path, "no certificate")));
+            .map_or(TlsError::NoAuthorities, |pem| unusable(pem, "no certificate")));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Client(error.to_string()))?
         .with_root_certificates(roots);
-    let config = match &files.client {
+    let config = match &pem.client {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
-            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error))?;
+            let key_der = PrivateKeyDer::from_pem_slice(key.text.reveal().as_bytes())
+                .map_err(|error| unusable(key, error))?;
             builder
                 .with_client_auth_cert(certificates(chain)?, key_der)
                 .map_err(|error| TlsError::Client(error.to_string()))?
@@ -64,11 +65,11 @@ pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsEr
     Ok(Arc::new(config))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| file(path, error))?;
-    certificates.collect::<Result<_, _>>().map_err(|error| file(path, error))
+fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = CertificateDer::pem_slice_iter(pem.text.reveal().as_bytes());
+    certificates.collect::<Result<_, _>>().map_err(|error| unusable(pem, error))
 }
 
-fn file(path: &Path, why: impl std::fmt::Display) -> TlsError {
-    TlsError::File { path: path.to_owned(), why: why.to_string() }
+fn unusable(pem: &Pem, why: impl std::fmt::Display) -> TlsError {
+    TlsError::File { path: pem.origin.clone(), why: why.to_string() }
 }

@@ -1,1 +1,17 @@
-//! stub
+//! Puts the rooms together: a configuration goes in, a router and running tasks come out. The only library that names every
+//! adapter. Not here: listeners, signals and the command line (`deploy/service`).
+
+mod assemble;
+mod clock;
+pub mod config;
+#[cfg(feature = "embedded-hub")]
+mod embedded_hub;
+mod housekeeping;
+mod metrics;
+mod ops;
+mod server;
+mod sources;
+
+pub use assemble::{App, open_tool_store, operator_token_path};
+pub use server::{ServerLimits, serve};
+pub use sources::connector_infos;

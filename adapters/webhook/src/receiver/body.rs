@@ -10,7 +10,7 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::problem::Problem;
+use super::problem::{Problem, Refused, refused};
 
 /// The body, decompressed.
 ///
@@ -21,9 +21,9 @@ pub(super) async fn read(
     body: Body,
     limit: usize,
     timeout: Duration,
-) -> Result<Bytes, (Refusal, Problem)> {
-    let too_large = || (Refusal::TooLarge, Problem::too_large(limit));
-    let encoding = Encoding::of(headers).ok_or_else(|| (Refusal::Encoding, Problem::encoding()))?;
+) -> Result<Bytes, Refused> {
+    let too_large = || refused(Refusal::TooLarge, Problem::too_large(limit));
+    let encoding = Encoding::of(headers).ok_or_else(|| refused(Refusal::Encoding, Problem::encoding()))?;
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
@@ -31,9 +31,11 @@ pub(super) async fn read(
     }
     let collected = tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await;
     let body = match collected {
-        Err(_) => return Err((Refusal::Timeout, Problem::timeout())),
+        Err(_) => return Err(refused(Refusal::Timeout, Problem::timeout())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Ok(Err(_)) => return Err((Refusal::Malformed, Problem::malformed("the body ended before its end"))),
+        Ok(Err(_)) => {
+            return Err(refused(Refusal::Malformed, Problem::malformed("the body ended before its end")));
+        }
         Ok(Ok(body)) => body.to_bytes(),
     };
     match encoding {
@@ -69,13 +71,14 @@ impl Encoding {
 }
 
 /// Stops one byte after the limit, however much more there would be.
-fn inflate(decoder: impl Read, limit: usize) -> Result<Bytes, (Refusal, Problem)> {
+fn inflate(decoder: impl Read, limit: usize) -> Result<Bytes, Refused> {
     let mut plain = Vec::new();
     match decoder.take(limit as u64 + 1).read_to_end(&mut plain) {
-        Ok(_) if plain.len() > limit => Err((Refusal::TooLarge, Problem::too_large(limit))),
+        Ok(_) if plain.len() > limit => Err(refused(Refusal::TooLarge, Problem::too_large(limit))),
         Ok(_) => Ok(plain.into()),
-        Err(_) => {
-            Err((Refusal::Malformed, Problem::malformed("the body is not compressed as its header says")))
-        }
+        Err(_) => Err(refused(
+            Refusal::Malformed,
+            Problem::malformed("the body is not compressed as its header says"),
+        )),
     }
 }

@@ -4,6 +4,7 @@
 mod auth;
 mod body;
 mod problem;
+mod rate;
 mod source;
 mod tasks;
 #[cfg(test)]
@@ -27,6 +28,8 @@ use http::{HeaderMap, StatusCode, header};
 
 pub use auth::{Auth, SecretDigest};
 pub use problem::Problem;
+use problem::{Refused, refused};
+pub use rate::RateLimit;
 pub use source::{Source, SourceTable};
 pub use tasks::Tasks;
 
@@ -162,7 +165,10 @@ impl Receiver {
         let mut tracer = Tracer::start(number, source.integration.name.clone(), received_at, clock.now());
         let (query, body) = match accepted {
             Ok(accepted) => accepted,
-            Err((refusal, problem)) => return self.refuse(&source, tracer, refusal, problem),
+            Err(refused) => {
+                let (refusal, problem) = *refused;
+                return self.refuse(&source, tracer, refusal, problem);
+            }
         };
         tracer.step(Step::Authenticated, clock.now());
         let content_type = media_type(&parts.headers);
@@ -184,20 +190,23 @@ impl Receiver {
         response
     }
 
-    /// Method, then source address, then secret. The query without the secret.
-    fn check(&self, source: &Source, parts: &Parts) -> Result<String, (Refusal, Problem)> {
+    /// Method, then source address and secret, then rate. The query without the secret.
+    fn check(&self, source: &Source, parts: &Parts) -> Result<String, Refused> {
         let methods = source.connector.methods();
         if !methods.contains(&parts.method) {
-            return Err((Refusal::Method, Problem::method(methods)));
+            return Err(refused(Refusal::Method, Problem::method(methods)));
         }
         let allowed = match &source.allows {
             None => true,
-            Some(allows) => self.peer(parts).is_some_and(|peer| allows(peer)),
+            Some(allows) => self.peer(parts).is_some_and(allows),
         };
         let query = parts.uri.query().unwrap_or_default();
         match source.auth.check(&parts.headers, query) {
-            Some(query) if allowed => Ok(query),
-            _ => Err((Refusal::Unauthorized, Problem::unauthorized(&source.auth))),
+            Some(query) if allowed => match source.rate.as_ref().map_or(Ok(()), RateLimit::admit) {
+                Ok(()) => Ok(query),
+                Err(after) => Err(refused(Refusal::Overload, Problem::overload(after))),
+            },
+            _ => Err(refused(Refusal::Unauthorized, Problem::unauthorized(&source.auth))),
         }
     }
 

@@ -4,10 +4,19 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use bridge_core::counters::Refusal;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use super::auth::Auth;
+
+/// A request that goes no further: for the counters, and for its sender. Boxed: it is the rare case.
+pub(super) type Refused = Box<(Refusal, Problem)>;
+
+/// See [`Refused`].
+pub(super) fn refused(refusal: Refusal, problem: Problem) -> Refused {
+    Box::new((refusal, problem))
+}
 
 /// An error answer.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bridge_core::pipeline::Integration;
 
 use super::auth::Auth;
+use super::rate::RateLimit;
 use crate::connector::{Connector, Decode};
 
 /// One integration.
@@ -24,6 +25,8 @@ pub struct Source {
     pub body_limit: usize,
     /// Which addresses may send; none for all.
     pub allows: Option<Box<dyn Fn(IpAddr) -> bool + Send + Sync>>,
+    /// How many requests it may send; none for no limit.
+    pub rate: Option<RateLimit>,
     /// Keeps the log of refusals short.
     pub refusal_log: LogGate,
 }

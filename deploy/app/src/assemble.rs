@@ -1,0 +1,257 @@
+//! The bridge as one value: opened from a configuration, drained at the end. Every task has an owner here that ends it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use bridge_core::dedup::{DedupConfig, Deduplicator};
+use bridge_core::delivery::Delivery;
+use bridge_core::mux::{MuxConfig, Strategy};
+use bridge_core::pipeline::{Pipeline, States};
+use bridge_core::ports::Clock;
+use bridge_core::registrar::Registrar;
+use bridge_core::trace::Traces;
+use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
+use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as HubProtocol, Secret, TlsPem};
+use store_embedded::{EmbeddedStore, Mode};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
+
+use crate::clock::SystemClock;
+use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
+use crate::housekeeping::Housekeeping;
+use crate::ops::Operations;
+use crate::sources;
+
+/// The running bridge. Serve [`App::router`]; at the end [`App::drain`].
+pub struct App {
+    router: Router,
+    receiver: Receiver,
+    operations: Operations,
+    pipeline: Arc<Pipeline>,
+    hub: Arc<MqttHub>,
+    tasks: Vec<JoinHandle<()>>,
+    shutdown_wait: std::time::Duration,
+}
+
+impl App {
+    /// Opens everything. Nothing is bound but, when configured, the embedded broker.
+    ///
+    /// # Errors
+    /// When the store, the TLS files or the embedded broker cannot be used.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store =
+            EmbeddedStore::open(&config.bridge.data_dir, Mode::Service, config.delivery.outbox.max_bytes)?;
+        let store = Arc::new(store);
+        let token = operator_token(config)?;
+        if let Broker::Embedded { listen } = &config.hub.broker {
+            start_embedded_hub(*listen)?;
+        }
+        let dialect = MqttDialect {
+            bridge: config.bridge.name.clone(),
+            prefix: config.hub.topic_prefix.clone(),
+            encoding: match config.hub.encoding {
+                Encoding::Json => HubEncoding::Json,
+                Encoding::Flat => HubEncoding::Flat,
+                Encoding::Senml => HubEncoding::Senml,
+            },
+        };
+        let hub = MqttHub::new(hub_config(config), Arc::new(dialect), clock.clone(), Handle::current())?;
+        let hub = Arc::new(hub);
+
+        let dedup_config =
+            DedupConfig { window: config.dedup.window, max_in_memory: config.dedup.max_in_memory };
+        let dedup = Arc::new(Deduplicator::open(dedup_config, store.clone(), clock.clone()).await?);
+        let late = dedup.clone();
+        let delivery = Delivery::open(
+            mux_config(config),
+            hub.clone(),
+            store.clone(),
+            store.clone(),
+            clock.clone(),
+            Box::new(move |id| late.remember(id)),
+        )
+        .await?;
+        let delivery = Arc::new(delivery);
+        hub.start(delivery.clone());
+        let pipeline = Arc::new(Pipeline {
+            registrar: Registrar::open(store.clone()).await?,
+            dedup: dedup.clone(),
+            delivery: delivery.clone(),
+            dead_letters: store.clone(),
+            traces: Arc::new(Traces::new(config.trace.keep)),
+            clock,
+            states: States::default(),
+        });
+        let receiver = Receiver::new(
+            pipeline.clone(),
+            sources::table(config, None)?,
+            sources::contains(&config.http.trusted_proxies),
+            config.http.body_timeout,
+        );
+        let operations =
+            Operations::new(receiver.clone(), delivery.clone(), pipeline.traces.clone(), token);
+        let router = receiver
+            .router()
+            .merge(operations.router())
+            .fallback(async || Problem::not_found());
+        let housekeeping = Housekeeping {
+            pipeline: pipeline.clone(),
+            receiver: receiver.clone(),
+            operations: operations.clone(),
+            outbox: store.clone(),
+            dead_letters: store,
+            keep_dead_letters: config.dead_letters.keep,
+        };
+        let (storing, timing) = (delivery.clone(), delivery.clone());
+        let tasks = vec![
+            tokio::spawn(async move { storing.run_store().await }),
+            tokio::spawn(async move { timing.run_timer().await }),
+            tokio::spawn(async move { dedup.run().await }),
+            tokio::spawn(housekeeping.run()),
+        ];
+        delivery.start();
+        Ok(Self { router, receiver, operations, pipeline, hub, tasks, shutdown_wait: config.delivery.shutdown_wait })
+    }
+
+    /// Everything that the bridge serves over HTTP.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Takes over integrations, secrets and limits of another configuration; all else needs a restart.
+    ///
+    /// # Errors
+    /// When an integration cannot be used; nothing has changed then.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let table = sources::table(config, Some(&self.receiver.table()))?;
+        self.receiver.replace(table);
+        Ok(())
+    }
+
+    /// From now on `/readyz` says no.
+    pub fn set_closing(&self) {
+        self.operations.set_closing();
+    }
+
+    /// Brings everything that was accepted to the hub or onto the disk, then ends every task. Call it when no more requests
+    /// come in. Takes little more than `delivery.shutdown_wait` at most.
+    pub async fn drain(self) {
+        self.pipeline.delivery.drain(self.shutdown_wait).await;
+        if tokio::time::timeout(self.shutdown_wait, self.receiver.tasks().idle()).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+        }
+        if let Err(error) = self.pipeline.dedup.flush().await {
+            tracing::warn!(%error, "the last message ids could not be written");
+        }
+        if let Err(error) = self.pipeline.registrar.flush().await {
+            tracing::warn!(%error, "when devices were last heard could not be written");
+        }
+        self.hub.shutdown(self.shutdown_wait).await;
+        for task in self.tasks {
+            task.abort();
+            // Aborted, or ended before: both is the end.
+            let _ = task.await;
+        }
+    }
+}
+
+/// The store for a tool beside a running service.
+///
+/// # Errors
+/// When it cannot be opened, or there is none yet.
+pub fn open_tool_store(config: &Config) -> anyhow::Result<EmbeddedStore> {
+    let directory = &config.bridge.data_dir;
+    let path = directory.join(store_embedded::FILE);
+    anyhow::ensure!(path.exists(), "there is no store at {}; has the service been started?", path.display());
+    Ok(EmbeddedStore::open(directory, Mode::Tool, config.delivery.outbox.max_bytes)?)
+}
+
+/// Where the service keeps the token of `/operator/…`.
+pub fn operator_token_path(config: &Config) -> PathBuf {
+    config.bridge.data_dir.join("operator.token")
+}
+
+/// A token for operators on this machine: made anew at each start, readable by the service's user alone.
+fn operator_token(config: &Config) -> anyhow::Result<Auth> {
+    let token = crate::config::fresh_secret().context("no random bytes")?;
+    let path = operator_token_path(config);
+    write_private(&path, token.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Auth::Bearer(vec![SecretDigest::of(token.as_bytes())]))
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::io::Write::write_all(&mut options.open(path)?, bytes)
+}
+
+#[cfg(feature = "embedded-hub")]
+fn start_embedded_hub(listen: std::net::SocketAddr) -> anyhow::Result<()> {
+    crate::embedded_hub::start(listen)
+}
+
+#[cfg(not(feature = "embedded-hub"))]
+fn start_embedded_hub(_listen: std::net::SocketAddr) -> anyhow::Result<()> {
+    anyhow::bail!("this build has no embedded broker (feature embedded-hub): set hub.url")
+}
+
+fn mux_config(config: &Config) -> MuxConfig {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let connections = &config.hub.connections;
+    MuxConfig {
+        strategy: Strategy::Shared { min: count(connections.min), max: count(connections.max) },
+        ack_wait: config.delivery.ack_wait,
+        disk_first: config.delivery.durability == Durability::DiskFirst,
+        max_waiting: config.delivery.max_waiting,
+        max_stored: config.delivery.outbox.max_messages,
+        drain_rate: config.delivery.drain_rate,
+    }
+}
+
+fn hub_config(config: &Config) -> HubConfig {
+    let hub = &config.hub;
+    let local = |listen: &std::net::SocketAddr| {
+        let ip = if listen.ip().is_unspecified() { std::net::Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+        HubAddress { host: ip.to_string(), port: listen.port(), tls: false }
+    };
+    let (address, remote) = match &hub.broker {
+        Broker::Embedded { listen } => (local(listen), None),
+        Broker::Remote(remote) => {
+            (HubAddress { host: remote.host.clone(), port: remote.port, tls: remote.tls.is_some() }, Some(remote))
+        }
+    };
+    let credentials = remote.and_then(|remote| remote.credentials.as_ref()).map(|credentials| Credentials {
+        user: credentials.user.clone(),
+        password: Secret::new(credentials.password.as_ref().map_or("", crate::config::Secret::expose)),
+    });
+    HubConfig {
+        address,
+        protocol: match (&hub.broker, hub.protocol) {
+            // The embedded broker speaks 3.1.1 on its port.
+            (Broker::Embedded { .. }, _) | (_, Protocol::V311) => HubProtocol::V311,
+            (Broker::Remote(_), Protocol::V5) => HubProtocol::V5,
+        },
+        client_id: hub.client_id.clone(),
+        credentials,
+        tls: remote.map(tls).unwrap_or_default(),
+        window: hub.window,
+        keep_alive: hub.keep_alive,
+        connect_timeout: hub.connect_timeout,
+        max_packet: u32::try_from(hub.max_packet).unwrap_or(u32::MAX),
+    }
+}
+
+fn tls(remote: &Remote) -> TlsPem {
+    let pem = |file: &PemFile| Pem { origin: file.path.clone(), text: Secret::new(file.pem.expose()) };
+    let Some(tls) = &remote.tls else { return TlsPem::default() };
+    TlsPem {
+        authorities: tls.ca.as_ref().map(pem),
+        client: tls.client.as_ref().map(|client| (pem(&client.certificate), pem(&client.key))),
+    }
+}

@@ -1,0 +1,107 @@
+//! `device-bridge serve`: listener, signals, drain. Not here: routes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use app::config::Config;
+use app::{App, ServerLimits};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::start;
+
+/// Runs until SIGTERM or SIGINT; drains within twice `delivery.shutdown_wait` or little more.
+pub(crate) async fn run(config: Config, file: Option<&Path>) -> anyhow::Result<()> {
+    start::log(&config)?;
+    let mut stop = Stop::new()?;
+    let running = Running::start(&config).await?;
+    let path = start::path(file);
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            name = stop.asked() => {
+                tracing::info!(signal = name, "draining");
+                break;
+            }
+            _ = hangup.recv() => reload(&running.app, path.as_ref()),
+        }
+    }
+    running.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn reload(app: &App, path: Option<&PathBuf>) {
+    let result = match start::load(path.map(PathBuf::as_path)) {
+        Ok(Ok(config)) => app.reload(&config),
+        Ok(Err(_)) => Err(anyhow::anyhow!("the configuration has mistakes, listed above")),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => tracing::info!("integrations, secrets and limits were read again"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "nothing was reloaded"),
+    }
+}
+
+/// A bridge that serves.
+pub(crate) struct Running {
+    pub(crate) app: App,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    shutdown: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Opens the bridge, then binds, then serves.
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let begun = Instant::now();
+        let app = App::open(config).await?;
+        let listen = config.http.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr()?;
+        let (shutdown, closing) = watch::channel(false);
+        let limits = ServerLimits {
+            max_connections: config.http.max_connections,
+            header_timeout: config.http.header_timeout,
+        };
+        let server = app::serve(listener, app.router(), limits, closing, config.delivery.shutdown_wait);
+        let server = tokio::spawn(server);
+        let ms = begun.elapsed().as_millis() as u64;
+        tracing::info!(%address, integrations = config.integrations.len(), started_ms = ms, "ready");
+        Ok(Self { app, address, shutdown, server })
+    }
+
+    /// Lets requests end, then drains.
+    pub(crate) async fn stop(self) {
+        self.app.set_closing();
+        self.shutdown.send_replace(true);
+        if let Err(error) = self.server.await {
+            tracing::error!(%error, "the server failed");
+        }
+        self.app.drain().await;
+    }
+}
+
+/// SIGTERM and SIGINT.
+pub(crate) struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Completes with the name of the signal that came.
+    pub(crate) async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
