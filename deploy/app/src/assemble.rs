@@ -92,12 +92,8 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
-        let operations =
-            Operations::new(receiver.clone(), delivery.clone(), pipeline.traces.clone(), token);
-        let router = receiver
-            .router()
-            .merge(operations.router())
-            .fallback(async || Problem::not_found());
+        let operations = Operations::new(receiver.clone(), delivery.clone(), pipeline.traces.clone(), token);
+        let router = receiver.router().merge(operations.router()).fallback(async || Problem::not_found());
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
             receiver: receiver.clone(),
@@ -114,7 +110,15 @@ impl App {
             tokio::spawn(housekeeping.run()),
         ];
         delivery.start();
-        Ok(Self { router, receiver, operations, pipeline, hub, tasks, shutdown_wait: config.delivery.shutdown_wait })
+        Ok(Self {
+            router,
+            receiver,
+            operations,
+            pipeline,
+            hub,
+            tasks,
+            shutdown_wait: config.delivery.shutdown_wait,
+        })
     }
 
     /// Everything that the bridge serves over HTTP.
@@ -179,8 +183,9 @@ pub fn operator_token_path(config: &Config) -> PathBuf {
 fn operator_token(config: &Config) -> anyhow::Result<Auth> {
     let token = crate::config::fresh_secret().context("no random bytes")?;
     let path = operator_token_path(config);
-    write_private(&path, token.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Auth::Bearer(vec![SecretDigest::of(token.as_bytes())]))
+    write_private(&path, token.expose().as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Auth::Bearer(vec![SecretDigest::of(token.expose().as_bytes())]))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -217,14 +222,16 @@ fn mux_config(config: &Config) -> MuxConfig {
 fn hub_config(config: &Config) -> HubConfig {
     let hub = &config.hub;
     let local = |listen: &std::net::SocketAddr| {
-        let ip = if listen.ip().is_unspecified() { std::net::Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+        let ip =
+            if listen.ip().is_unspecified() { std::net::Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
         HubAddress { host: ip.to_string(), port: listen.port(), tls: false }
     };
     let (address, remote) = match &hub.broker {
         Broker::Embedded { listen } => (local(listen), None),
-        Broker::Remote(remote) => {
-            (HubAddress { host: remote.host.clone(), port: remote.port, tls: remote.tls.is_some() }, Some(remote))
-        }
+        Broker::Remote(remote) => (
+            HubAddress { host: remote.host.clone(), port: remote.port, tls: remote.tls.is_some() },
+            Some(remote),
+        ),
     };
     let credentials = remote.and_then(|remote| remote.credentials.as_ref()).map(|credentials| Credentials {
         user: credentials.user.clone(),

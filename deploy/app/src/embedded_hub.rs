@@ -17,9 +17,12 @@ const MAX_PAYLOAD: usize = 1024 * 1024;
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn start(listen: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn start(listen: SocketAddr) -> anyhow::Result<()> {
     // The broker only logs when it cannot bind: try first.
-    drop(TcpListener::bind(listen).with_context(|| format!("the embedded MQTT broker cannot listen on {listen}"))?);
+    drop(
+        TcpListener::bind(listen)
+            .with_context(|| format!("the embedded MQTT broker cannot listen on {listen}"))?,
+    );
     let connections = ConnectionSettings {
         connection_timeout_ms: 10_000,
         max_payload_size: MAX_PAYLOAD,

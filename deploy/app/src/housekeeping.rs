@@ -43,7 +43,9 @@ impl Housekeeping {
                 note("forget old message ids", self.pipeline.dedup.forget_old().await);
                 match self.dead_letters.trim(self.keep_dead_letters).await {
                     Ok(0) => {}
-                    Ok(removed) => tracing::warn!(removed, "the oldest dead letters were removed to make room"),
+                    Ok(removed) => {
+                        tracing::warn!(removed, "the oldest dead letters were removed to make room")
+                    }
                     Err(error) => note("trim dead letters", Err::<(), _>(error)),
                 }
             }

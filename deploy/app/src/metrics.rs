@@ -9,28 +9,32 @@ use webhook::receiver::SourceTable;
 
 /// What the store and the process add to the counters.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Extra {
+pub(crate) struct Extra {
     /// Age of the oldest entry of the outbox, seconds; zero when it is empty.
-    pub backlog_age_seconds: f64,
+    pub(crate) backlog_age_seconds: f64,
     /// Bytes in the outbox.
-    pub backlog_bytes: u64,
+    pub(crate) backlog_bytes: u64,
     /// Dead letters in the store.
-    pub dead_letters: u64,
+    pub(crate) dead_letters: u64,
     /// Messages that the hub refused after they were stored.
-    pub buried: u64,
+    pub(crate) buried: u64,
     /// Whether the last command to the store succeeded.
-    pub store_ok: bool,
+    pub(crate) store_ok: bool,
 }
 
 /// The whole page.
-pub fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> String {
+pub(crate) fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> String {
     let mut page = Page(String::with_capacity(8192));
-    let per_integration = |page: &mut Page, name: &str, help: &str, value: &dyn Fn(&Counters<'_>, &mut Page)| {
-        page.head(name, "counter", help);
-        for source in sources.iter() {
-            value(&Counters { name: source.integration.name.as_str(), of: &source.integration.counters }, page);
-        }
-    };
+    let per_integration =
+        |page: &mut Page, name: &str, help: &str, value: &dyn Fn(&Counters<'_>, &mut Page)| {
+            page.head(name, "counter", help);
+            for source in sources.iter() {
+                value(
+                    &Counters { name: source.integration.name.as_str(), of: &source.integration.counters },
+                    page,
+                );
+            }
+        };
     macro_rules! plain {
         ($name:literal, $help:literal, $field:ident) => {
             per_integration(&mut page, $name, $help, &|counters, page| {
@@ -50,16 +54,25 @@ pub fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> String {
         &|counters, page| {
             for reason in Refusal::ALL {
                 let labels = [("integration", counters.name), ("reason", reason.as_str())];
-                page.sample("bridge_requests_refused_total", &labels, counters.of.refused[reason as usize].get());
+                page.sample(
+                    "bridge_requests_refused_total",
+                    &labels,
+                    counters.of.refused[reason as usize].get(),
+                );
             }
         },
     );
-    per_integration(&mut page, "bridge_uplinks_dead_total", "Uplinks that became dead letters.", &|counters, page| {
-        for reason in Reason::ALL {
-            let labels = [("integration", counters.name), ("reason", reason.as_str())];
-            page.sample("bridge_uplinks_dead_total", &labels, counters.of.dead[reason as usize].get());
-        }
-    });
+    per_integration(
+        &mut page,
+        "bridge_uplinks_dead_total",
+        "Uplinks that became dead letters.",
+        &|counters, page| {
+            for reason in Reason::ALL {
+                let labels = [("integration", counters.name), ("reason", reason.as_str())];
+                page.sample("bridge_uplinks_dead_total", &labels, counters.of.dead[reason as usize].get());
+            }
+        },
+    );
     page.head("bridge_requests_in_flight", "gauge", "Requests under way.");
     for source in sources.iter() {
         let labels = [("integration", source.integration.name.as_str())];
@@ -67,10 +80,18 @@ pub fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> String {
     }
     page.head("bridge_request_seconds", "histogram", "From the head of a request to its answer.");
     for source in sources.iter() {
-        page.histogram("bridge_request_seconds", source.integration.name.as_str(), &source.integration.counters.latency);
+        page.histogram(
+            "bridge_request_seconds",
+            source.integration.name.as_str(),
+            &source.integration.counters.latency,
+        );
     }
     for (name, help, value) in [
-        ("bridge_outbox_messages", "Accepted, not yet acknowledged by the hub, on disk.", stats.stored as f64),
+        (
+            "bridge_outbox_messages",
+            "Accepted, not yet acknowledged by the hub, on disk.",
+            stats.stored as f64,
+        ),
         ("bridge_outbox_bytes", "Their size.", extra.backlog_bytes as f64),
         ("bridge_outbox_oldest_seconds", "Age of the oldest of them.", extra.backlog_age_seconds),
         ("bridge_hub_in_flight", "Publishes without an acknowledgement.", stats.in_flight as f64),
@@ -78,7 +99,11 @@ pub fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> String {
         ("bridge_hub_links_open", "Connections to the hub that should be up.", stats.links_open as f64),
         ("bridge_hub_links_up", "Connections to the hub that are up.", stats.links_up as f64),
         ("bridge_dead_letters", "Dead letters in the store.", extra.dead_letters as f64),
-        ("bridge_store_ok", "1 when the last command to the store succeeded.", f64::from(u8::from(extra.store_ok))),
+        (
+            "bridge_store_ok",
+            "1 when the last command to the store succeeded.",
+            f64::from(u8::from(extra.store_ok)),
+        ),
     ] {
         page.head(name, "gauge", help);
         page.sample(name, &[], value);
@@ -105,7 +130,8 @@ impl Page {
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         if !labels.is_empty() {
-            let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+            let labels: Vec<String> =
+                labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
             let _ = write!(self.0, "{{{}}}", labels.join(","));
         }
         let _ = writeln!(self.0, " {value}");

@@ -18,7 +18,7 @@ use crate::metrics::{self, Extra};
 
 /// What the routes look at.
 #[derive(Clone)]
-pub struct Operations(Arc<Inner>);
+pub(crate) struct Operations(Arc<Inner>);
 
 struct Inner {
     receiver: Receiver,
@@ -31,24 +31,24 @@ struct Inner {
 
 /// The last look at the store.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     /// When the oldest entry of the outbox was accepted.
-    pub oldest: Option<Timestamp>,
+    pub(crate) oldest: Option<Timestamp>,
     /// Bytes in the outbox.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Dead letters.
-    pub dead_letters: u64,
+    pub(crate) dead_letters: u64,
 }
 
 impl Operations {
     /// Routes over these parts; `token` guards the traces.
-    pub fn new(receiver: Receiver, delivery: Arc<Delivery>, traces: Arc<Traces>, token: Auth) -> Self {
+    pub(crate) fn new(receiver: Receiver, delivery: Arc<Delivery>, traces: Arc<Traces>, token: Auth) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
         Self(Arc::new(Inner { receiver, delivery, traces, token, extra, closing }))
     }
 
     /// The routes.
-    pub fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readyz))
@@ -58,12 +58,12 @@ impl Operations {
     }
 
     /// Puts the newest look at the store in place.
-    pub fn set_backlog(&self, backlog: Backlog) {
+    pub(crate) fn set_backlog(&self, backlog: Backlog) {
         *self.0.extra.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = backlog;
     }
 
     /// From now on the bridge is not ready: it is going down.
-    pub fn set_closing(&self) {
+    pub(crate) fn set_closing(&self) {
         self.0.closing.store(true, Relaxed);
     }
 

@@ -10,7 +10,9 @@ use webhook::connector::{AuthKind, Connector};
 use webhook::connectors;
 use webhook::receiver::{Auth, LogGate, SecretDigest, Source, SourceTable};
 
-use crate::config::{Auth as AuthConfig, AuthScheme, Cidr, Config, ConnectorInfo, Integration, Proof, SettingMistake};
+use crate::config::{
+    Auth as AuthConfig, AuthScheme, Cidr, Config, ConnectorInfo, Integration, Proof, SettingMistake,
+};
 
 /// What the configuration must know of every connector.
 pub fn connector_infos() -> Vec<ConnectorInfo<'static>> {
@@ -53,7 +55,8 @@ fn source(integration: &Integration, before: Option<&SourceTable>) -> anyhow::Re
     let connector = connectors::find(integration.connector)
         .with_context(|| format!("there is no connector {}", integration.connector))?;
     let decode = connector.configure(&integration.settings).map_err(|errors| {
-        let all: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.key, error.message)).collect();
+        let all: Vec<String> =
+            errors.iter().map(|error| format!("{}: {}", error.key, error.message)).collect();
         anyhow!("{}: {}", integration.name, all.join("; "))
     })?;
     let counters = match before.and_then(|table| table.find(integration.name.as_str())) {
@@ -72,14 +75,19 @@ fn source(integration: &Integration, before: Option<&SourceTable>) -> anyhow::Re
         auth: auth(&integration.auth),
         body_limit: integration.body_limit.unwrap_or_else(|| connector.body_limit()),
         allows: allows(&integration.sources),
-        rate: integration.rate.and_then(std::num::NonZeroU32::new).map(webhook::receiver::RateLimit::per_second),
+        rate: integration
+            .rate
+            .and_then(std::num::NonZeroU32::new)
+            .map(webhook::receiver::RateLimit::per_second),
         refusal_log: LogGate::default(),
     })
 }
 
 fn auth(auth: &AuthConfig) -> Auth {
     let digests = |prefix: &str| {
-        let digest = |secret: &crate::config::Secret| SecretDigest::of(format!("{prefix}{}", secret.expose()).as_bytes());
+        let digest = |secret: &crate::config::Secret| {
+            SecretDigest::of(format!("{prefix}{}", secret.expose()).as_bytes())
+        };
         auth.secrets.iter().map(digest).collect::<Vec<_>>()
     };
     match &auth.proof {

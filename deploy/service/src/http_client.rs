@@ -16,13 +16,18 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends a request and reads the whole answer.
-pub(crate) async fn send(server: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
+pub(crate) async fn send(
+    server: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<Response<Bytes>> {
     let exchange = async {
-        let stream = TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
+        let stream =
+            TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let answer = async {
             let (parts, body) = sender.send_request(request).await?.into_parts();
-            let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| anyhow::anyhow!(error))?;
+            let body =
+                Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| anyhow::anyhow!(error))?;
             Ok(Response::from_parts(parts, body.to_bytes()))
         };
         tokio::select! {

@@ -61,7 +61,8 @@ impl Running {
         let begun = Instant::now();
         let app = App::open(config).await?;
         let listen = config.http.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
         let (shutdown, closing) = watch::channel(false);
         let limits = ServerLimits {

@@ -40,8 +40,8 @@ pub(crate) fn path(file: Option<&Path>) -> Option<PathBuf> {
 pub(crate) fn log(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log.level)
         .with_context(|| format!("log.level {:?} is not a filter", config.log.level))?;
-    // The embedded broker says much that is its own business.
-    let filter = filter.add_directive("rumqttd=warn".parse()?).add_directive("rumqttc=warn".parse()?);
+    // The embedded broker logs every client that hangs up as an error.
+    let filter = filter.add_directive("rumqttd=off".parse()?).add_directive("rumqttc=warn".parse()?);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

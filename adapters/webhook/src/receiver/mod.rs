@@ -30,7 +30,7 @@ pub use auth::{Auth, SecretDigest};
 pub use problem::Problem;
 use problem::{Refused, refused};
 pub use rate::RateLimit;
-pub use source::{Source, SourceTable};
+pub use source::{LogGate, Source, SourceTable};
 pub use tasks::Tasks;
 
 use crate::connector::{Reply, Request};

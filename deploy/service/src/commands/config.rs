@@ -19,7 +19,8 @@ pub(crate) fn run(command: &ConfigCommand, file: Option<&Path>) -> anyhow::Resul
         ConfigCommand::Template => print!("{}", app::config::template(&app::connector_infos())),
         ConfigCommand::Check => match start::load(file)? {
             Ok(config) => {
-                let name = start::path(file).map_or("the built-in configuration".into(), |p| p.display().to_string());
+                let name = start::path(file)
+                    .map_or("the built-in configuration".into(), |p| p.display().to_string());
                 println!("{name} is good: {} integrations", config.integrations.len());
             }
             Err(_) => return Ok(false),

@@ -59,7 +59,8 @@ impl Which {
     fn filter(self, all: bool) -> anyhow::Result<DeadLetterFilter> {
         let reason = self.reason.as_deref().map(|name| {
             let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-            Reason::parse(name).with_context(|| format!("no reason {name:?}; there are: {}", names.join(", ")))
+            Reason::parse(name)
+                .with_context(|| format!("no reason {name:?}; there are: {}", names.join(", ")))
         });
         let filter = DeadLetterFilter {
             integration: self.integration.as_deref().map(IntegrationName::parse).transpose()?,

@@ -74,7 +74,10 @@ pub(crate) async fn run(command: Devices, registry: &dyn Registry, config: &Conf
     }
 }
 
-async fn for_each(ids: &[String], action: impl AsyncFn(&DeviceId) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
+async fn for_each(
+    ids: &[String],
+    action: impl AsyncFn(&DeviceId) -> anyhow::Result<bool>,
+) -> anyhow::Result<bool> {
     let mut all = true;
     for text in ids {
         let id = DeviceId::parse(text).with_context(|| format!("{text:?} is not a device id"))?;
@@ -171,7 +174,9 @@ impl Row {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let id = match given(self.id) {
             Some(id) => DeviceId::parse(&id).context("id")?,
-            None => configured.devices.naming.device_id(external.as_str()).context("id made of external_id")?,
+            None => {
+                configured.devices.naming.device_id(external.as_str()).context("id made of external_id")?
+            }
         };
         let tags = match self.tags {
             None => Vec::new(),
@@ -201,15 +206,21 @@ impl Row {
     }
 }
 
-async fn import(registry: &dyn Registry, config: &Config, file: &Path, dry_run: bool) -> anyhow::Result<bool> {
+async fn import(
+    registry: &dyn Registry,
+    config: &Config,
+    file: &Path,
+    dry_run: bool,
+) -> anyhow::Result<bool> {
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let rows: Vec<anyhow::Result<Row>> = if file.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("json")) {
-        let values: Vec<serde_json::Value> = serde_json::from_slice(&text).context("not a JSON array")?;
-        values.into_iter().map(|value| Ok(serde_json::from_value(value)?)).collect()
-    } else {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&text[..]);
-        reader.deserialize().map(|row| Ok(row?)).collect()
-    };
+    let rows: Vec<anyhow::Result<Row>> =
+        if file.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("json")) {
+            let values: Vec<serde_json::Value> = serde_json::from_slice(&text).context("not a JSON array")?;
+            values.into_iter().map(|value| Ok(serde_json::from_value(value)?)).collect()
+        } else {
+            let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&text[..]);
+            reader.deserialize().map(|row| Ok(row?)).collect()
+        };
     let now = Timestamp::from_millis(
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis().try_into()?,
     )

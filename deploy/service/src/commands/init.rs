@@ -15,7 +15,7 @@ pub(crate) struct InitArgs {
 
 /// Runs it.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<bool> {
-    let output = app::config::init(&args.folder, args.public_url.as_deref(), &app::connector_infos())?;
-    println!("{output}");
+    let output = app::config::init(&args.folder, args.public_url.as_deref())?;
+    println!("{}", output.instructions());
     Ok(true)
 }

@@ -24,7 +24,8 @@ pub(crate) async fn run(args: &OutboxArgs, store: &dyn Outbox) -> anyhow::Result
     }
     if args.list {
         for entry in store.load(0, args.limit).await? {
-            let kind = Message::from_record(&entry.record).map_or("unreadable", |message| message.kind.as_str());
+            let kind =
+                Message::from_record(&entry.record).map_or("unreadable", |message| message.kind.as_str());
             println!("{}\t{}\t{}\t{}\t{kind}", entry.seq, entry.at, entry.id, entry.lane);
         }
     }

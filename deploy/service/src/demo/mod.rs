@@ -48,7 +48,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let (config, secrets) = configuration(&args)?;
     start::log(&config)?;
     let mut stop = Stop::new()?;
-    let running = Running::start(&config).await.context("the demo needs both of its ports free: --http, --mqtt")?;
+    let running =
+        Running::start(&config).await.context("the demo needs both of its ports free: --http, --mqtt")?;
     let mut subscriber = Subscriber::connect(args.mqtt).await?;
     println!("device-bridge demo: webhooks on http://{}, MQTT on {}\n", running.address, args.mqtt);
 
@@ -75,7 +76,7 @@ fn configuration(args: &DemoArgs) -> anyhow::Result<(Config, BTreeMap<&'static s
     let mut secrets = BTreeMap::new();
     let mut text = String::new();
     for name in ["sigfox", "particle", "ttn"] {
-        let secret = app::config::fresh_secret()?;
+        let secret = app::config::fresh_secret()?.expose().to_owned();
         text += &format!(
             "[integrations.{name}]\nconnector = \"{name}\"\n\
              auth = {{ scheme = \"header\", header = \"X-Bridge-Secret\", secrets = [{{ env = \"{name}\" }}] }}\n"
@@ -107,7 +108,12 @@ async fn round(
         let answer = post(server, sample, &body, &secrets[sample.integration]).await?;
         let received = subscriber.wait_for(&sample.topic(), sample.integration, PATIENCE).await;
         if print {
-            println!("POST /webhooks/{} ({}) -> {}", sample.integration, sample.title, answer.status().as_u16());
+            println!(
+                "POST /webhooks/{} ({}) -> {}",
+                sample.integration,
+                sample.title,
+                answer.status().as_u16()
+            );
             println!("  {}", shortened(&body));
         }
         match received {
@@ -157,8 +163,16 @@ fn hints(http: SocketAddr, mqtt: SocketAddr, secrets: &BTreeMap<&'static str, St
         "Now yours. See what the hub receives:\n\n  mosquitto_sub -h {host} -p {port} -t 'devices/#' -v\n\nand send something:\n\n  {}\n\n  {}\n\n  {}\n\n\
          The samples go round again every {} s. Ctrl-C ends the demo.",
         curl("ttn", "application/json", ttn),
-        curl("sigfox", "application/json", r#"{"device":"1A2B3C","time":1718000000,"seqNumber":7,"data":"00ff"}"#),
-        curl("particle", "application/x-www-form-urlencoded", "event=temperature&data=21.5&published_at=2026-11-20T12:00:00.000Z&coreid=e00fce68ece1d3d21a73dcc9"),
+        curl(
+            "sigfox",
+            "application/json",
+            r#"{"device":"1A2B3C","time":1718000000,"seqNumber":7,"data":"00ff"}"#
+        ),
+        curl(
+            "particle",
+            "application/x-www-form-urlencoded",
+            "event=temperature&data=21.5&published_at=2026-11-20T12:00:00.000Z&coreid=e00fce68ece1d3d21a73dcc9"
+        ),
         ROUND.as_secs()
     )
 }

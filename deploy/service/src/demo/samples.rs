@@ -82,6 +82,9 @@ impl Sample {
             .trim_end()
             .replace("{now}", &(now.as_millis() / 1000).to_string())
             .replace("{now_iso}", &now.to_string())
-            .replace("{count}", &(COUNT.fetch_add(1, Relaxed) + (now.as_millis() / 1000 % 4000) as u32).to_string())
+            .replace(
+                "{count}",
+                &(COUNT.fetch_add(1, Relaxed) + (now.as_millis() / 1000 % 4000) as u32).to_string(),
+            )
     }
 }

@@ -38,7 +38,12 @@ impl Subscriber {
     }
 
     /// The next message on the topic that came by the integration, retained ones of earlier runs left aside.
-    pub(super) async fn wait_for(&mut self, topic: &str, source: &str, patience: Duration) -> Option<Received> {
+    pub(super) async fn wait_for(
+        &mut self,
+        topic: &str,
+        source: &str,
+        patience: Duration,
+    ) -> Option<Received> {
         let matching = async {
             loop {
                 match self.connection.poll().await {

@@ -1,0 +1,158 @@
+//! The configuration: TOML in, plain structs out, or every mistake at once. Nothing else in the project reads it, the
+//! environment, or files with secrets. Not here: acting on it.
+//!
+//! One module per section, each with its struct, its defaults, its reader and its part of the template.
+
+mod auth;
+mod bridge;
+mod broker;
+mod choice;
+mod cidr;
+mod connector;
+mod delivery;
+mod http;
+mod hub;
+mod init;
+mod integration;
+mod log;
+mod mistakes;
+mod reader;
+mod retention;
+mod secret;
+mod sheet;
+mod suggest;
+mod template;
+#[cfg(test)]
+mod tests;
+pub mod units;
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
+pub use bridge::Bridge;
+pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
+pub use cidr::{Cidr, CidrError};
+pub use connector::{CheckSettings, ConnectorInfo, SettingMistake, Settings};
+pub use delivery::{Delivery, Durability, OutboxBounds};
+pub use http::Http;
+pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
+pub use init::{CONFIG_FILE, InitError, InitOutput, fresh_secret, init};
+pub use integration::Integration;
+pub use log::{Log, LogFormat};
+pub use mistakes::{Mistake, Mistakes};
+pub use retention::{DeadLetters, Dedup, Trace};
+pub use secret::{PemFile, Secret, Surroundings};
+pub use template::template;
+
+use mistakes::Report;
+use reader::Section;
+
+/// The largest configuration, bytes. Room for a table of 100,000 devices.
+const MAX_TEXT: usize = 8 * 1024 * 1024;
+
+/// The configuration of the bridge. Debug output holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The bridge itself.
+    pub bridge: Bridge,
+    /// Where requests are received.
+    pub http: Http,
+    /// The hub.
+    pub hub: Hub,
+    /// How messages get there.
+    pub delivery: Delivery,
+    /// How duplicates are found.
+    pub dedup: Dedup,
+    /// What cannot be delivered.
+    pub dead_letters: DeadLetters,
+    /// What happened to messages.
+    pub trace: Trace,
+    /// The log.
+    pub log: Log,
+    /// The sources, in order of their names.
+    pub integrations: Vec<Integration>,
+}
+
+impl Config {
+    /// The configuration without a file: everything by default, with the embedded broker and without integrations.
+    pub fn builtin() -> Self {
+        let bridge = Bridge::default();
+        Self {
+            http: Http::default(),
+            hub: Hub::of_bridge(&bridge.name),
+            delivery: Delivery::default(),
+            dedup: Dedup::default(),
+            dead_letters: DeadLetters::default(),
+            trace: Trace::default(),
+            log: Log::default(),
+            integrations: Vec::new(),
+            bridge,
+        }
+    }
+
+    /// Reads a configuration and the secret files that it refers to. `base_dir` is the folder of its file, where
+    /// relative paths start.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; the operator's to mend.
+    pub fn parse(
+        text: &str,
+        base_dir: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+        connectors: &[ConnectorInfo<'_>],
+    ) -> Result<Self, Mistakes> {
+        let surroundings = Surroundings { base_dir, env, file: &secret::read_at_most };
+        Self::parse_in(text, &surroundings, connectors)
+    }
+
+    /// Like [`parse`](Self::parse) with any surroundings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse_in(
+        text: &str,
+        surroundings: &Surroundings<'_>,
+        connectors: &[ConnectorInfo<'_>],
+    ) -> Result<Self, Mistakes> {
+        let report = Report::about(text);
+        if text.len() > MAX_TEXT {
+            report.add("", None, format!("the text is larger than {}", units::format_size(MAX_TEXT as u64)));
+            return report.conclude(Self::builtin());
+        }
+        let (document, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            // What a broken text seems to say is not worth a mistake.
+            report.not_toml(&errors);
+            return report.conclude(Self::builtin());
+        }
+        let config = Self::read(Section::root(&report, document.get_ref()), surroundings, connectors);
+        report.conclude(config)
+    }
+
+    fn read(root: Section<'_>, surroundings: &Surroundings<'_>, connectors: &[ConnectorInfo<'_>]) -> Self {
+        let bridge = Bridge::read(root.section("bridge"), surroundings.base_dir);
+        let config = Self {
+            http: Http::read(root.section("http")),
+            hub: Hub::read(root.section("hub"), &bridge.name, surroundings),
+            delivery: Delivery::read(root.section("delivery")),
+            dedup: Dedup::read(root.section("dedup")),
+            dead_letters: DeadLetters::read(root.section("dead_letters")),
+            trace: Trace::read(root.section("trace")),
+            log: Log::read(root.section("log")),
+            integrations: integration::read_all(&root.section("integrations"), connectors, surroundings),
+            bridge,
+        };
+        if let Broker::Embedded { listen } = config.hub.broker
+            && listen == config.http.listen
+            && listen.port() != 0
+        {
+            // One of them is not the default, so one of the sections is there.
+            let key = if root.section("http").is_present() { "http" } else { "hub" };
+            root.refuse(key, "http.listen and hub.embedded.listen cannot be the same address");
+        }
+        root.finish();
+        config
+    }
+}

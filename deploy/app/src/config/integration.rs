@@ -1,0 +1,241 @@
+//! `[integrations.NAME]`: the sources of messages. Not here: their secrets ([`super::auth`]), what a connector makes of
+//! its settings.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use bridge_core::naming::{Case, NamingRule};
+use bridge_core::registrar::{DeviceRule, Register};
+use bridge_core::{DeviceId, ExternalId, IntegrationName};
+
+use super::auth::{Auth, AuthScheme};
+use super::cidr::Cidr;
+use super::connector::{ConnectorInfo, Settings};
+use super::delivery::rate;
+use super::reader::{Field, Section};
+use super::secret::Surroundings;
+use super::sheet::{Sheet, quoted, words};
+use super::units::size_range;
+
+const BODY: RangeInclusive<u64> = 1024..=64 << 20;
+const REGISTER: &[(&str, Register)] =
+    &[("auto", Register::Auto), ("off", Register::Off), ("park", Register::Park)];
+const CASE: &[(&str, Case)] = &[("keep", Case::Keep), ("lower", Case::Lower), ("upper", Case::Upper)];
+/// The longest prefix, bytes: half of an id is left for the device.
+const MAX_PREFIX: usize = DeviceId::MAX / 2;
+
+/// `[integrations.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Integration {
+    /// Its name, also in the webhook URL.
+    pub name: IntegrationName,
+    /// The name of its connector.
+    pub connector: &'static str,
+    /// Whether it takes requests.
+    pub enabled: bool,
+    /// The largest body, bytes; none for the connector's own limit.
+    pub body_limit: Option<usize>,
+    /// Messages per second; none for no limit.
+    pub rate: Option<u32>,
+    /// Which addresses may send; empty for all.
+    pub sources: Vec<Cidr>,
+    /// How requests prove the secret.
+    pub auth: Auth,
+    /// How it treats its devices.
+    pub devices: DeviceRule,
+    /// The settings of the connector.
+    pub settings: Settings,
+}
+
+/// Reads all integrations, in order of their names.
+pub(super) fn read_all(
+    section: &Section<'_>,
+    connectors: &[ConnectorInfo<'_>],
+    surroundings: &Surroundings<'_>,
+) -> Vec<Integration> {
+    let entries = section.entries();
+    entries
+        .iter()
+        .filter_map(|(name, field)| {
+            let parsed = IntegrationName::parse(name);
+            if let Err(error) = &parsed {
+                field.mistake(format!("the name {error}; it stands in the webhook URL"));
+            }
+            let integration = Integration::read(field.section()?, name, connectors, surroundings);
+            integration.zip(parsed.ok()).map(|(integration, name)| integration(name))
+        })
+        .collect()
+}
+
+impl Integration {
+    /// Reads everything but the name.
+    fn read(
+        section: Section<'_>,
+        name: &str,
+        connectors: &[ConnectorInfo<'_>],
+        surroundings: &Surroundings<'_>,
+    ) -> Option<impl FnOnce(IntegrationName) -> Self + use<>> {
+        let choices: Vec<(&'static str, &ConnectorInfo<'_>)> =
+            connectors.iter().map(|connector| (connector.name, connector)).collect();
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let help = format!("one of {}", names.join(", "));
+        let connector = section.required("connector", &help, |field| field.one_of(&choices));
+        let enabled = section.or("enabled", true, Field::flag);
+        let body_limit = section.optional("body_limit", |field| usize::try_from(field.size(&BODY)?).ok());
+        let rate = rate(&section, "rate");
+        let sources = section.or("sources", Vec::new(), |field| field.parse_items(str::parse));
+        let auth = Auth::read(&section, name, connector, surroundings);
+        let prefix = connector.map_or("", |connector| connector.default_prefix);
+        let devices = read_devices(section.section("devices"), prefix);
+        let settings = read_settings(&section, connector);
+        section.finish();
+        let (auth, connector) = (auth?, connector?.name);
+        Some(move |name| Self {
+            name,
+            connector,
+            enabled,
+            body_limit,
+            rate,
+            sources,
+            auth,
+            devices,
+            settings,
+        })
+    }
+
+    /// Writes an example of the section.
+    pub(super) fn describe(
+        sheet: &mut Sheet,
+        name: &str,
+        connector: &ConnectorInfo<'_>,
+        schemes: &[AuthScheme],
+    ) {
+        sheet.example(
+            &format!("integrations.{name}"),
+            &format!("A source: webhooks of {} go to /webhooks/{name}.", connector.title),
+        );
+        sheet.key("connector", &quoted(connector.name));
+        Auth::describe(sheet, name, schemes);
+        sheet.explained("enabled", "true", "Whether it takes requests.");
+        sheet.explained(
+            "sources",
+            "[]",
+            "Which addresses may send, such as [\"185.110.96.0/22\"] for Sigfox; empty for all.",
+        );
+        sheet.explained(
+            "body_limit",
+            &quoted("256KiB"),
+            &format!("The largest body: {}. Default: what the cloud needs.", size_range(&BODY)),
+        );
+        sheet.explained("rate", "0", "Messages per second that it may bring; 0 for no limit.");
+        describe_devices(sheet, name, connector.default_prefix);
+        if !connector.settings.is_empty() {
+            sheet.example(
+                &format!("integrations.{name}.settings"),
+                &format!("Settings of the connector {}, all optional:", connector.name),
+            );
+            for (key, help) in &connector.settings {
+                sheet.prose(&format!("{key}: {help}"));
+            }
+        }
+    }
+}
+
+fn describe_devices(sheet: &mut Sheet, name: &str, prefix: &str) {
+    let default = DeviceRule::default();
+    let word = |choices: &[(&'static str, Case)], choice| {
+        quoted(choices.iter().find(|(_, this)| *this == choice).map_or("", |(word, _)| word))
+    };
+    let register = REGISTER.iter().find(|(_, this)| *this == default.register).map_or("", |(word, _)| word);
+    sheet.example(
+        &format!("integrations.{name}.devices"),
+        "Its devices, and what they are called in the hub.",
+    );
+    sheet.explained(
+        "register",
+        &quoted(register),
+        &format!(
+            "What happens to a device that is heard for the first time: {}: it is registered; its messages become dead \
+             letters; or they wait until you approve the device.",
+            words(REGISTER)
+        ),
+    );
+    sheet.explained("prefix", &quoted(prefix), "What its device ids begin with.");
+    sheet.explained(
+        "case",
+        &word(CASE, default.naming.case),
+        &format!("What happens to the letters of an external id: {}.", words(CASE)),
+    );
+    sheet.explained(
+        "map",
+        "{ \"1A2B3C\" = \"tank-7\" }",
+        "External id to device id, for devices that have a name of their own. Default: none.",
+    );
+}
+
+fn read_devices(section: Section<'_>, default_prefix: &str) -> DeviceRule {
+    let default = DeviceRule::default();
+    let rule = DeviceRule {
+        register: section.or("register", default.register, |field| field.one_of(REGISTER)),
+        naming: NamingRule {
+            prefix: section.or("prefix", default_prefix.to_owned(), |field| field.parse(parse_prefix)),
+            case: section.or("case", default.naming.case, |field| field.one_of(CASE)),
+            table: section.or("map", default.naming.table, |field| Some(read_map(&field.section()?))),
+        },
+    };
+    section.finish();
+    rule
+}
+
+fn read_map(section: &Section<'_>) -> BTreeMap<String, DeviceId> {
+    let mut map = BTreeMap::new();
+    let mut owners: BTreeMap<DeviceId, &str> = BTreeMap::new();
+    for (external, field) in section.entries() {
+        if let Err(error) = ExternalId::parse(external) {
+            field.mistake(format!("the external id {error}"));
+        }
+        let Some(id) = field.parse(DeviceId::parse) else { continue };
+        if let Some(other) = owners.insert(id.clone(), external) {
+            field.mistake(format!(
+                "two devices cannot share one id: \"{}\" has it already",
+                other.escape_debug()
+            ));
+        }
+        map.insert(external.to_owned(), id);
+    }
+    map
+}
+
+fn read_settings(integration: &Section<'_>, connector: Option<&ConnectorInfo<'_>>) -> Settings {
+    let section = integration.section("settings");
+    let Some(connector) = connector else { return Settings::new() };
+    let mut settings = Settings::new();
+    let mut is_complete = true;
+    let entries = section.entries();
+    for (key, field) in &entries {
+        if !connector.settings.iter().any(|(known, _)| known == key) {
+            field.unknown_among(key, connector.settings.iter().map(|(known, _)| *known));
+        }
+        match field.scalars() {
+            Some(values) => drop(settings.insert((*key).to_owned(), values)),
+            None => is_complete = false,
+        }
+    }
+    // A check of half the settings would find mistakes that are none.
+    let found = connector.check.as_ref().filter(|_| is_complete).map(|check| check(&settings));
+    for mistake in found.unwrap_or_default() {
+        match entries.iter().find(|(key, _)| *key == mistake.key) {
+            Some((_, field)) => field.mistake(mistake.message),
+            None => section.missing(&mistake.key, &mistake.message),
+        }
+    }
+    settings
+}
+
+fn parse_prefix(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| !DeviceId::allows(*c)) {
+        Some(c) => Err(format!("holds {c:?}; allowed are letters, digits and - . _ :")),
+        None if text.len() > MAX_PREFIX => Err(format!("must be at most {MAX_PREFIX} bytes long")),
+        None => Ok(text.to_owned()),
+    }
+}

@@ -1,0 +1,44 @@
+//! `device-bridge config template`: the whole configuration, explained, with the real defaults. Not here: what stands in
+//! a section (each section describes itself).
+
+use super::auth::AuthScheme;
+use super::bridge::Bridge;
+use super::connector::ConnectorInfo;
+use super::delivery::Delivery;
+use super::http::Http;
+use super::hub::Hub;
+use super::integration::Integration;
+use super::log::Log;
+use super::retention::{DeadLetters, Dedup, Trace};
+use super::sheet::Sheet;
+
+/// A configuration in which every key is commented out: as it is, it means the defaults; with the `#` before a key
+/// removed, the key is in force. At its end is an example of an integration for each connector.
+pub fn template(connectors: &[ConnectorInfo<'_>]) -> String {
+    let mut sheet = Sheet::default();
+    sheet.prose(
+        "The configuration of device-bridge. Every key with its default. A line \"#key = value\" comes into force when \
+         its # is removed; \"or:\" stands before another value of the key above, or another key in its place. Check \
+         with: device-bridge config check",
+    );
+    describe_all_but_integrations(&mut sheet);
+    for (index, connector) in connectors.iter().enumerate() {
+        // The first example shows every way to prove a secret.
+        let shown = if index == 0 { connector.auth.len() } else { 1 };
+        let schemes: Vec<AuthScheme> = connector.auth.iter().copied().take(shown).collect();
+        Integration::describe(&mut sheet, &format!("my-{}", connector.name), connector, &schemes);
+    }
+    sheet.finish()
+}
+
+/// Everything that is no integration.
+pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
+    Bridge::describe(sheet);
+    Http::describe(sheet);
+    Hub::describe(sheet, &Bridge::default().name);
+    Delivery::describe(sheet);
+    Dedup::describe(sheet);
+    DeadLetters::describe(sheet);
+    Trace::describe(sheet);
+    Log::describe(sheet);
+}
