@@ -1,6 +1,8 @@
 //! The architecture as a test: arrows between crates, headers, sizes, the table of connectors. It reads the tree and
 //! `cargo metadata`; it builds nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
