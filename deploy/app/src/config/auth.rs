@@ -154,7 +154,8 @@ impl Proof {
 
 /// The environment variable that examples name.
 pub(super) fn variable(integration: &str) -> String {
-    format!("{}_SECRET", integration.to_uppercase().replace('-', "_"))
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("{}_SECRET", integration.chars().map(plain).collect::<String>())
 }
 
 fn hint(name: &str) -> String {
