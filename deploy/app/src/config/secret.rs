@@ -111,12 +111,12 @@ impl Surroundings<'_> {
         if value.is_none() {
             // What is not written as variables usually are may be the secret itself.
             let is_usual = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-            match name.chars().all(is_usual) && name.len() <= 64 {
-                true => {
-                    field.mistake(format!("the environment variable {name} is not set (or is not UTF-8)"))
-                }
-                false => field.mistake("the environment variable is not set (or is not UTF-8)"),
-            }
+            let name = if name.chars().all(is_usual) && name.len() <= 64 {
+                format!(" {name}")
+            } else {
+                String::new()
+            };
+            field.mistake(format!("the environment variable{name} is not set (or is not UTF-8)"));
         }
         value
     }
