@@ -38,7 +38,7 @@ pub use connector::{CheckSettings, ConnectorInfo, SettingMistake, Settings};
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use http::Http;
 pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
-pub use init::{CONFIG_FILE, InitError, InitOutput, init};
+pub use init::{CONFIG_FILE, InitError, InitOutput, fresh_secret, init};
 pub use integration::Integration;
 pub use log::{Log, LogFormat};
 pub use mistakes::{Mistake, Mistakes};

@@ -119,7 +119,10 @@ fn config_text(public_url: Option<&str>) -> String {
 }
 
 /// 256 bits from the system, as text that may stand in headers, URLs and shells.
-fn fresh_secret() -> Result<Secret, InitError> {
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub fn fresh_secret() -> Result<Secret, InitError> {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(InitError::Random)?;
     Ok(Secret::new(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
