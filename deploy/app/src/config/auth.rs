@@ -97,29 +97,39 @@ impl Auth {
         Some(Self { proof: proof?, secrets: secrets? })
     }
 
-    /// Writes the section's part of the template.
-    pub(super) fn describe(sheet: &mut Sheet, name: &str, schemes: &[AuthScheme]) {
-        let secret = format!("secrets = [{{ env = {} }}]", quoted(&variable(name)));
-        let example = |scheme: AuthScheme| {
-            let own = match scheme {
-                AuthScheme::Header => format!(", header = {}", quoted(DEFAULT_HEADER)),
-                AuthScheme::Basic => ", user = \"bridge\"".to_owned(),
-                AuthScheme::Bearer => String::new(),
-                AuthScheme::UrlToken => format!(", parameter = {}", quoted(DEFAULT_PARAMETER)),
-            };
-            format!("{{ scheme = {}{own}, {secret} }}", quoted(scheme.as_str()))
-        };
+    /// Writes the key in every form that these schemes give it, explained.
+    pub(super) fn describe(sheet: &mut Sheet, integration: &str, schemes: &[AuthScheme]) {
         sheet.prose(&format!(
             "How requests prove the secret; without it nothing is accepted. A secret stands in an environment variable \
-             or in a file ({{ file = \"secrets/{name}\" }}) and has at least {MIN_SECRET} bytes. Up to {MAX_SECRETS} \
-             secrets are valid at once: to rotate one, add the new one, change the cloud, remove the old one."
+             or in a file ({{ file = \"secrets/{integration}\" }}) and has at least {MIN_SECRET} bytes. Up to \
+             {MAX_SECRETS} secrets are valid at once: to rotate one, add the new one, change the cloud, remove the old \
+             one."
         ));
-        for (index, scheme) in schemes.iter().enumerate() {
-            match index {
-                0 => sheet.key("auth", &example(*scheme)),
-                _ => sheet.alternative("auth", &example(*scheme)),
-            }
+        Self::describe_in_short(sheet, integration, schemes);
+        for scheme in schemes.iter().skip(1) {
+            sheet.alternative("auth", &scheme.example(integration));
         }
+    }
+
+    /// Writes the key with the first of these schemes.
+    pub(super) fn describe_in_short(sheet: &mut Sheet, integration: &str, schemes: &[AuthScheme]) {
+        if let Some(scheme) = schemes.first() {
+            sheet.key("auth", &scheme.example(integration));
+        }
+    }
+}
+
+impl AuthScheme {
+    /// The value of `auth`, for the template.
+    fn example(self, integration: &str) -> String {
+        let own = match self {
+            Self::Header => format!(", header = {}", quoted(DEFAULT_HEADER)),
+            Self::Basic => ", user = \"bridge\"".to_owned(),
+            Self::Bearer => String::new(),
+            Self::UrlToken => format!(", parameter = {}", quoted(DEFAULT_PARAMETER)),
+        };
+        let secrets = format!("[{{ env = {} }}]", quoted(&variable(integration)));
+        format!("{{ scheme = {}{own}, secrets = {secrets} }}", quoted(self.as_str()))
     }
 }
 
@@ -154,7 +164,8 @@ impl Proof {
 
 /// The environment variable that examples name.
 pub(super) fn variable(integration: &str) -> String {
-    format!("{}_SECRET", integration.to_uppercase().replace('-', "_"))
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("{}_SECRET", integration.chars().map(plain).collect::<String>())
 }
 
 fn hint(name: &str) -> String {

@@ -8,7 +8,7 @@ use bridge_core::naming::{Case, NamingRule};
 use bridge_core::registrar::{DeviceRule, Register};
 use bridge_core::{DeviceId, ExternalId, IntegrationName};
 
-use super::auth::{Auth, AuthScheme};
+use super::auth::Auth;
 use super::cidr::Cidr;
 use super::connector::{ConnectorInfo, Settings};
 use super::delivery::rate;
@@ -103,19 +103,10 @@ impl Integration {
         })
     }
 
-    /// Writes an example of the section.
-    pub(super) fn describe(
-        sheet: &mut Sheet,
-        name: &str,
-        connector: &ConnectorInfo<'_>,
-        schemes: &[AuthScheme],
-    ) {
-        sheet.example(
-            &format!("integrations.{name}"),
-            &format!("A source: webhooks of {} go to /webhooks/{name}.", connector.title),
-        );
-        sheet.key("connector", &quoted(connector.name));
-        Auth::describe(sheet, name, schemes);
+    /// Writes an example with every key, explained.
+    pub(super) fn describe(sheet: &mut Sheet, connector: &ConnectorInfo<'_>) {
+        let name = begin_example(sheet, connector);
+        Auth::describe(sheet, &name, &connector.auth);
         sheet.explained("enabled", "true", "Whether it takes requests.");
         sheet.explained(
             "sources",
@@ -128,16 +119,36 @@ impl Integration {
             &format!("The largest body: {}. Default: what the cloud needs.", size_range(&BODY)),
         );
         sheet.explained("rate", "0", "Messages per second that it may bring; 0 for no limit.");
-        describe_devices(sheet, name, connector.default_prefix);
-        if !connector.settings.is_empty() {
-            sheet.example(
-                &format!("integrations.{name}.settings"),
-                &format!("Settings of the connector {}, all optional:", connector.name),
-            );
-            for (key, help) in &connector.settings {
-                sheet.prose(&format!("{key}: {help}"));
-            }
-        }
+        describe_devices(sheet, &name, connector.default_prefix);
+        describe_settings(sheet, &name, connector);
+    }
+
+    /// Writes an example with what every integration needs, and what is its connector's own.
+    pub(super) fn describe_in_short(sheet: &mut Sheet, connector: &ConnectorInfo<'_>) {
+        let name = begin_example(sheet, connector);
+        Auth::describe_in_short(sheet, &name, &connector.auth);
+        sheet.key("devices", &format!("{{ prefix = {} }}", quoted(connector.default_prefix)));
+        describe_settings(sheet, &name, connector);
+    }
+}
+
+/// Writes header and connector of an example; its name.
+fn begin_example(sheet: &mut Sheet, connector: &ConnectorInfo<'_>) -> String {
+    let name = format!("my-{}", connector.name);
+    let about = format!("A source: webhooks of {} go to /webhooks/{name}.", connector.title);
+    sheet.example(&format!("integrations.{name}"), &about);
+    sheet.key("connector", &quoted(connector.name));
+    name
+}
+
+fn describe_settings(sheet: &mut Sheet, name: &str, connector: &ConnectorInfo<'_>) {
+    if connector.settings.is_empty() {
+        return;
+    }
+    let about = format!("Settings of the connector {}, all optional:", connector.name);
+    sheet.example(&format!("integrations.{name}.settings"), &about);
+    for (key, help) in &connector.settings {
+        sheet.prose(&format!("{key}: {help}"));
     }
 }
 

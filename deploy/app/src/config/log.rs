@@ -49,7 +49,7 @@ impl Log {
         sheet.explained(
             "format",
             &quoted(default.format.as_str()),
-            &format!("{}.", words(LogFormat::CHOICES)),
+            &format!("What a line looks like: {}.", words(LogFormat::CHOICES)),
         );
         sheet.explained(
             "level",

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::reader::{Field, Section};
+use super::units::format_size;
 
 /// The largest secret, bytes: no cloud sends a longer header.
 const MAX_SECRET: usize = 4096;
@@ -110,12 +111,12 @@ impl Surroundings<'_> {
         if value.is_none() {
             // What is not written as variables usually are may be the secret itself.
             let is_usual = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-            match name.chars().all(is_usual) && name.len() <= 64 {
-                true => {
-                    field.mistake(format!("the environment variable {name} is not set (or is not UTF-8)"))
-                }
-                false => field.mistake("the environment variable is not set (or is not UTF-8)"),
-            }
+            let name = if name.chars().all(is_usual) && name.len() <= 64 {
+                format!(" {name}")
+            } else {
+                String::new()
+            };
+            field.mistake(format!("the environment variable{name} is not set (or is not UTF-8)"));
         }
         value
     }
@@ -123,12 +124,20 @@ impl Surroundings<'_> {
     fn read(&self, field: &Field<'_>, path: &Path, limit: usize) -> Option<String> {
         let text = match (self.file)(path, limit) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned()),
-            Err(error) => Err(format!(
-                "the file cannot be read ({}); relative paths start at the folder of the configuration",
-                error.kind()
-            )),
+            Err(error) => Err(why_unreadable(&error, limit)),
         };
         text.map_err(|message| field.mistake(message)).ok()
+    }
+}
+
+fn why_unreadable(error: &io::Error, limit: usize) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such file; a relative path starts at the folder of the configuration".into()
+        }
+        io::ErrorKind::PermissionDenied => "the bridge may not read the file".into(),
+        io::ErrorKind::FileTooLarge => format!("the file is larger than {}", format_size(limit as u64)),
+        kind => format!("the file cannot be read: {kind}"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `device-bridge config template`: the whole configuration, explained, with the real defaults. Not here: what stands in
 //! a section (each section describes itself).
 
-use super::auth::AuthScheme;
 use super::bridge::Bridge;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
@@ -22,11 +21,11 @@ pub fn template(connectors: &[ConnectorInfo<'_>]) -> String {
          with: device-bridge config check",
     );
     describe_all_but_integrations(&mut sheet);
-    for (index, connector) in connectors.iter().enumerate() {
-        // The first example shows every way to prove a secret.
-        let shown = if index == 0 { connector.auth.len() } else { 1 };
-        let schemes: Vec<AuthScheme> = connector.auth.iter().copied().take(shown).collect();
-        Integration::describe(&mut sheet, &format!("my-{}", connector.name), connector, &schemes);
+    if let Some((first, others)) = connectors.split_first() {
+        Integration::describe(&mut sheet, first);
+        for connector in others {
+            Integration::describe_in_short(&mut sheet, connector);
+        }
     }
     sheet.finish()
 }
