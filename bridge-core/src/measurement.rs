@@ -137,13 +137,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn normalise(payload: Value) -> Normalised {
+    fn normalise(payload: &Value) -> Normalised {
         from_normalized_payload(payload.as_object().unwrap())
     }
 
     #[test]
     fn good_fields_go_through_and_bad_ones_are_reported() {
-        let out = normalise(json!({"air": {"temperature": -300, "relativeHumidity": 64}, "battery": 3.12}));
+        let out = normalise(&json!({"air": {"temperature": -300, "relativeHumidity": 64}, "battery": 3.12}));
         assert_eq!(
             out.measurements,
             [
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn time_position_and_unknown_keys() {
-        let out = normalise(json!({
+        let out = normalise(&json!({
             "time": "2024-11-26T12:30:00Z", "position": {"latitude": 52.1, "longitude": 4.9},
             "wind": {"elevation": 3, "direction": 360}
         }));

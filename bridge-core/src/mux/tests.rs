@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::prelude::*;
+use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::strategy::Strategy as Generate;
 
 use super::*;
 use crate::id::{DeviceId, IdempotencyKey, IntegrationName, MessageId};
@@ -35,7 +36,7 @@ fn number(message: &Message) -> u64 {
 
 fn config() -> MuxConfig {
     MuxConfig {
-        strategy: super::Strategy::Shared { min: 2, max: 4 },
+        strategy: Strategy::Shared { min: 2, max: 4 },
         ack_wait: Duration::from_secs(2),
         disk_first: false,
         max_waiting: 1000,
@@ -298,7 +299,7 @@ enum Step {
     Restart(usize),
 }
 
-fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+fn step() -> impl Generate<Value = Step> {
     prop_oneof![
         12 => (0u8..4).prop_map(Step::Submit),
         8 => (0u32..4).prop_map(Step::Acknowledge),

@@ -44,7 +44,7 @@ impl Housekeeping {
                 match self.dead_letters.trim(self.keep_dead_letters).await {
                     Ok(0) => {}
                     Ok(removed) => {
-                        tracing::warn!(removed, "the oldest dead letters were removed to make room")
+                        tracing::warn!(removed, "the oldest dead letters were removed to make room");
                     }
                     Err(error) => note("trim dead letters", Err::<(), _>(error)),
                 }
