@@ -1,12 +1,13 @@
 //! `device-bridge`: the bridge as a service, and its command line. Not here: the bridge (`app`).
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its terminal")]
+#![allow(clippy::print_stderr, reason = "a command line talks to its terminal")]
 
 mod commands;
 mod demo;
 mod http_client;
 mod serve;
 mod start;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

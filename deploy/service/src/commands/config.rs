@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::start;
+use crate::terminal::say;
 
 /// What to do with the configuration.
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
@@ -16,12 +17,12 @@ pub(crate) enum ConfigCommand {
 /// Runs it. False when there are mistakes.
 pub(crate) fn run(command: &ConfigCommand, file: Option<&Path>) -> anyhow::Result<bool> {
     match command {
-        ConfigCommand::Template => print!("{}", app::config::template(&app::connector_infos())),
+        ConfigCommand::Template => say!("{}", app::config::template(&app::connector_infos()).trim_end()),
         ConfigCommand::Check => match start::load(file)? {
             Ok(config) => {
                 let name = start::path(file)
                     .map_or("the built-in configuration".into(), |p| p.display().to_string());
-                println!("{name} is good: {} integrations", config.integrations.len());
+                say!("{name} is good: {} integrations", config.integrations.len());
             }
             Err(_) => return Ok(false),
         },

@@ -1,5 +1,6 @@
 //! `device-bridge dead-letters`: list, show, replay, remove. Works on the store; a running service picks replays up.
 
+use crate::terminal::say;
 use anyhow::{Context, bail};
 use bridge_core::ports::{DeadLetter, DeadLetterFilter, DeadLetters};
 use bridge_core::{IntegrationName, Reason};
@@ -80,7 +81,7 @@ pub(crate) async fn run(command: DeadLetterCommand, store: &dyn DeadLetters) -> 
     match command {
         DeadLetterCommand::List { which, limit } => {
             let letters = store.list(&which.filter(true)?, 0, limit).await?;
-            letters.iter().for_each(|letter| println!("{}", line(letter)));
+            letters.iter().for_each(|letter| say!("{}", line(letter)));
             let total = store.count().await?;
             eprintln!("{} shown, {total} in all", letters.len());
             Ok(true)
@@ -94,7 +95,7 @@ pub(crate) async fn run(command: DeadLetterCommand, store: &dyn DeadLetters) -> 
         }
         DeadLetterCommand::Replay { which, all } => {
             let marked = store.mark_for_replay(&which.filter(all)?).await?;
-            println!("{marked} marked; the running service sends them within a few seconds");
+            say!("{marked} marked; the running service sends them within a few seconds");
             Ok(marked > 0)
         }
         DeadLetterCommand::Remove { which, all } => {
@@ -108,7 +109,7 @@ pub(crate) async fn run(command: DeadLetterCommand, store: &dyn DeadLetters) -> 
                 store.remove(&numbers).await?;
                 removed += numbers.len();
             }
-            println!("{removed} removed");
+            say!("{removed} removed");
             Ok(removed > 0)
         }
     }
@@ -125,15 +126,15 @@ fn line(letter: &DeadLetter) -> String {
 }
 
 fn show(letter: &DeadLetter) {
-    println!("{}", line(letter));
+    say!("{}", line(letter));
     if let Some(request) = &letter.letter.request {
         let device = request.path_device.as_deref().map(|device| format!("/{device}")).unwrap_or_default();
         let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-        println!("\n{} /webhooks/{}{device}{query}", request.method, letter.letter.integration);
-        println!("Content-Type: {}\n", request.content_type.as_deref().unwrap_or("-"));
-        println!("{}", String::from_utf8_lossy(&request.body));
+        say!("\n{} /webhooks/{}{device}{query}", request.method, letter.letter.integration);
+        say!("Content-Type: {}\n", request.content_type.as_deref().unwrap_or("-"));
+        say!("{}", String::from_utf8_lossy(&request.body));
     }
     if let Some(record) = &letter.letter.record {
-        println!("\nmessage: {}", String::from_utf8_lossy(record));
+        say!("\nmessage: {}", String::from_utf8_lossy(record));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::terminal::say;
 use anyhow::{Context, bail};
 use app::config::Config;
 use bridge_core::ports::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
@@ -82,7 +83,7 @@ async fn for_each(
     for text in ids {
         let id = DeviceId::parse(text).with_context(|| format!("{text:?} is not a device id"))?;
         let done = action(&id).await?;
-        println!("{id}: {}", if done { "done" } else { "no such device" });
+        say!("{id}: {}", if done { "done" } else { "no such device" });
         all &= done;
     }
     Ok(all)
@@ -96,10 +97,10 @@ async fn list(registry: &dyn Registry, filter: &DeviceFilter, json: bool) -> any
         after = Some(last.id.clone());
         for record in &page {
             if json {
-                println!("{}", serde_json::to_string(&Row::of(record))?);
+                say!("{}", serde_json::to_string(&Row::of(record))?);
             } else {
                 let seen = record.last_seen.map_or_else(|| "never".into(), |at| at.to_string());
-                println!(
+                say!(
                     "{}\t{}\t{}\t{}\t{}\t{}\t{}",
                     record.id,
                     record.integration,
@@ -236,13 +237,24 @@ async fn import(
             Ok(false) => updated += 1,
             Err(error) => {
                 failed += 1;
-                println!("row {}: {error:#}", number + 1);
+                say!("row {}: {error:#}", number + 1);
             }
         }
     }
     let would = if dry_run { "would be " } else { "" };
-    println!("{would}created {created}, {would}updated {updated}, failed {failed}");
+    say!("{would}created {created}, {would}updated {updated}, failed {failed}");
     Ok(failed == 0)
+}
+
+/// What the row leaves out stays as it was.
+fn merged(row: DeviceRecord, known: DeviceRecord) -> DeviceRecord {
+    DeviceRecord {
+        name: row.name.or(known.name),
+        hub_id: row.hub_id.or(known.hub_id),
+        codec: row.codec.or(known.codec),
+        tags: if row.tags.is_empty() { known.tags } else { row.tags },
+        ..row
+    }
 }
 
 /// True when it is new, false when it was there.
@@ -254,7 +266,7 @@ async fn import_one(registry: &dyn Registry, record: DeviceRecord, dry_run: bool
     match known {
         Some(known) if known.id != record.id => bail!("it is registered as {} already", known.id),
         Some(_) if dry_run => Ok(false),
-        Some(_) => Ok(!registry.update(&record).await?),
+        Some(known) => Ok(!registry.update(&merged(record, known)).await?),
         None if dry_run => match registry.get(&record.id).await? {
             Some(other) => Err(taken(&other)),
             None => Ok(true),

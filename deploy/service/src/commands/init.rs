@@ -1,5 +1,6 @@
 //! `device-bridge init`: a configuration to start from.
 
+use crate::terminal::say;
 use std::path::PathBuf;
 
 /// Where to write.
@@ -16,6 +17,6 @@ pub(crate) struct InitArgs {
 /// Runs it.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<bool> {
     let output = app::config::init(&args.folder, args.public_url.as_deref())?;
-    println!("{}", output.instructions());
+    say!("{}", output.instructions());
     Ok(true)
 }

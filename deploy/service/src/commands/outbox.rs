@@ -1,5 +1,6 @@
 //! `device-bridge outbox`: what was accepted and waits for the hub. Reads the store; changes nothing.
 
+use crate::terminal::say;
 use bridge_core::Message;
 use bridge_core::ports::Outbox;
 
@@ -18,15 +19,15 @@ pub(crate) struct OutboxArgs {
 pub(crate) async fn run(args: &OutboxArgs, store: &dyn Outbox) -> anyhow::Result<()> {
     let backlog = store.backlog().await?;
     let messages: u64 = backlog.lanes.iter().map(|(_, count)| count).sum();
-    println!("{messages} messages of {} devices, {} bytes", backlog.lanes.len(), backlog.bytes);
+    say!("{messages} messages of {} devices, {} bytes", backlog.lanes.len(), backlog.bytes);
     if let Some(oldest) = backlog.oldest {
-        println!("oldest accepted {oldest}");
+        say!("oldest accepted {oldest}");
     }
     if args.list {
         for entry in store.load(0, args.limit).await? {
             let kind =
                 Message::from_record(&entry.record).map_or("unreadable", |message| message.kind.as_str());
-            println!("{}\t{}\t{}\t{}\t{kind}", entry.seq, entry.at, entry.id, entry.lane);
+            say!("{}\t{}\t{}\t{}\t{kind}", entry.seq, entry.at, entry.id, entry.lane);
         }
     }
     Ok(())

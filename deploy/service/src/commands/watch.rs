@@ -12,6 +12,7 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use crate::http_client;
+use crate::terminal::say;
 
 /// What to watch.
 #[derive(Debug, clap::Args)]
@@ -51,7 +52,7 @@ pub(crate) async fn run(args: &WatchArgs, config: &Config) -> anyhow::Result<()>
                 wanted.as_deref().is_none_or(|wanted| trace[key].as_str() == Some(wanted))
             };
             if is("integration", &args.integration) && is("device", &args.device) {
-                if args.json { println!("{trace}") } else { println!("{}", line(trace)) }
+                if args.json { say!("{trace}") } else { say!("{}", line(trace)) }
             }
         }
         if args.once {

@@ -19,6 +19,7 @@ use samples::{SAMPLES, Sample};
 use subscriber::{Received, Subscriber};
 
 use crate::serve::{Running, Stop};
+use crate::terminal::say;
 use crate::{http_client, start};
 
 /// How to run the demo.
@@ -51,15 +52,15 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let running =
         Running::start(&config).await.context("the demo needs both of its ports free: --http, --mqtt")?;
     let mut subscriber = Subscriber::connect(args.mqtt).await?;
-    println!("device-bridge demo: webhooks on http://{}, MQTT on {}\n", running.address, args.mqtt);
+    say!("device-bridge demo: webhooks on http://{}, MQTT on {}\n", running.address, args.mqtt);
 
     let mut missing = round(running.address, &secrets, &mut subscriber, true).await?;
     if args.once {
         running.stop().await;
-        println!("{} webhooks, {missing} without their message", SAMPLES.len());
+        say!("{} webhooks, {missing} without their message", SAMPLES.len());
         return Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    println!("{}", hints(running.address, args.mqtt, &secrets));
+    say!("{}", hints(running.address, args.mqtt, &secrets));
     loop {
         tokio::select! {
             _ = stop.asked() => break,
@@ -108,19 +109,14 @@ async fn round(
         let answer = post(server, sample, &body, &secrets[sample.integration]).await?;
         let received = subscriber.wait_for(&sample.topic(), sample.integration, PATIENCE).await;
         if print {
-            println!(
-                "POST /webhooks/{} ({}) -> {}",
-                sample.integration,
-                sample.title,
-                answer.status().as_u16()
-            );
-            println!("  {}", shortened(&body));
+            say!("POST /webhooks/{} ({}) -> {}", sample.integration, sample.title, answer.status().as_u16());
+            say!("  {}", shortened(&body));
         }
         match received {
-            Some(Received { topic, payload }) if print => println!("  => {topic}\n  {payload}\n"),
+            Some(Received { topic, payload }) if print => say!("  => {topic}\n  {payload}\n"),
             Some(_) => {}
             None => {
-                println!("  => nothing on {} within {} s\n", sample.topic(), PATIENCE.as_secs());
+                say!("  => nothing on {} within {} s\n", sample.topic(), PATIENCE.as_secs());
                 missing += 1;
             }
         }
