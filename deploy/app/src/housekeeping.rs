@@ -55,8 +55,8 @@ impl Housekeeping {
     async fn look(&self) -> StoreResult<()> {
         let mut backlog = Backlog { dead_letters: self.dead_letters.count().await?, ..Backlog::default() };
         if self.pipeline.delivery.stats().stored > 0 {
-            let outbox = self.outbox.backlog().await?;
-            (backlog.oldest, backlog.bytes) = (outbox.oldest, outbox.bytes);
+            // Entries are in the order of their acceptance. Sums over the whole outbox are for the command line.
+            backlog.oldest = self.outbox.load(0, 1).await?.first().map(|entry| entry.at);
         }
         self.operations.set_backlog(backlog);
         Ok(())

@@ -12,8 +12,6 @@ use webhook::receiver::SourceTable;
 pub(crate) struct Extra {
     /// Age of the oldest entry of the outbox, seconds; zero when it is empty.
     pub(crate) backlog_age_seconds: f64,
-    /// Bytes in the outbox.
-    pub(crate) backlog_bytes: u64,
     /// Dead letters in the store.
     pub(crate) dead_letters: u64,
     /// Messages that the hub refused after they were stored.
@@ -92,7 +90,6 @@ pub(crate) fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> Strin
             "Accepted, not yet acknowledged by the hub, on disk.",
             stats.stored as f64,
         ),
-        ("bridge_outbox_bytes", "Their size.", extra.backlog_bytes as f64),
         ("bridge_outbox_oldest_seconds", "Age of the oldest of them.", extra.backlog_age_seconds),
         ("bridge_hub_in_flight", "Publishes without an acknowledgement.", stats.in_flight as f64),
         ("bridge_hub_waiting", "Uplinks whose source waits for an answer.", stats.waiting as f64),

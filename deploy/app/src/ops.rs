@@ -34,8 +34,6 @@ struct Inner {
 pub(crate) struct Backlog {
     /// When the oldest entry of the outbox was accepted.
     pub(crate) oldest: Option<Timestamp>,
-    /// Bytes in the outbox.
-    pub(crate) bytes: u64,
     /// Dead letters.
     pub(crate) dead_letters: u64,
 }
@@ -103,7 +101,6 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
     let extra = Extra {
         // The look at the store may be older than the count.
         backlog_age_seconds: if stats.stored == 0 { 0.0 } else { age.unwrap_or_default() },
-        backlog_bytes: if stats.stored == 0 { 0 } else { backlog.bytes },
         dead_letters: backlog.dead_letters,
         buried: operations.0.delivery.buried(),
         store_ok: operations.0.delivery.store_error().is_none(),

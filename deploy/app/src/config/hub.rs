@@ -96,7 +96,7 @@ impl Hub {
             encoding: Encoding::Json,
             topic_prefix: String::new(),
             client_id: name.to_owned(),
-            connections: Connections { min: 1, max: 16 },
+            connections: Connections { min: 1, max: 64 },
             window: 1024,
             keep_alive: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),

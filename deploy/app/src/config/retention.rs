@@ -38,7 +38,7 @@ pub struct Trace {
 
 impl Default for Dedup {
     fn default() -> Self {
-        Self { window: Duration::from_mins(75), max_in_memory: 200_000 }
+        Self { window: Duration::from_mins(75), max_in_memory: 450_000 }
     }
 }
 
