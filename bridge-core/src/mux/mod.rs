@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lane::Lane;
-use link::Link;
+use link::{Link, Source};
 pub use outcome::{Outcome, Output, Stats};
 pub use strategy::Strategy;
 
@@ -99,9 +99,9 @@ enum Place {
     /// On no link.
     Nowhere,
     /// Waits for the window of its lane's link.
-    Queued,
+    Queued(Source),
     /// Published.
-    InFlight,
+    InFlight(Source),
     /// The hub has answered for it; only its pending append keeps it here.
     Settled,
 }
@@ -134,8 +134,8 @@ struct Loading {
     stale: bool,
 }
 
-/// How many entries one load brings at most.
-const LOAD_LIMIT: usize = 256;
+/// How many entries of the outbox are read ahead of their turn.
+const READ_AHEAD: usize = 512;
 /// How many loads per second a paced outbox is spread over.
 const LOADS_PER_SECOND: usize = 10;
 /// How long a link rests after the hub asked for a pause.
@@ -217,7 +217,8 @@ impl Mux {
     pub fn handle_link_down(&mut self, link: LinkId, now: Instant) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.window = None;
-        let mut tokens: Vec<Token> = state.in_flight.drain().chain(state.queue.drain(..)).collect();
+        let queued = state.fresh.drain(..).chain(state.stored.drain(..));
+        let mut tokens: Vec<Token> = state.in_flight.drain().chain(queued).collect();
         if state.retiring {
             self.links.remove(&link);
             self.outputs.push_back(Output::Close { link });
@@ -275,7 +276,7 @@ impl Mux {
                     self.drop_entry(token, seq);
                     self.live.remove(&token);
                 }
-                Place::Queued | Place::InFlight => {}
+                Place::Queued(_) | Place::InFlight(_) => {}
                 Place::Nowhere => self.keep_or_spill(token),
             }
         } else {
@@ -463,8 +464,12 @@ impl Mux {
         };
         lane.link = Some(id);
         lane.on_link += 1;
-        live.place = Place::Queued;
-        link.queue.push_back(token);
+        let (queue, source) = match live.entry {
+            None => (&mut link.fresh, Source::Sender),
+            Some(_) => (&mut link.stored, Source::Outbox),
+        };
+        live.place = Place::Queued(source);
+        queue.push_back(token);
         true
     }
 
@@ -535,10 +540,14 @@ impl Mux {
         }
     }
 
-    /// Stores all of a lane that is not stored yet, in order; what is in flight stays in flight.
+    /// Stores all of a lane that is not stored yet, in order. What is in flight stays in flight; what waits for its window
+    /// goes behind the outbox of its lane from now on.
     fn take_over(&mut self, lane: &Arc<str>) {
         let fresh = self.lanes.get_mut(lane).map(|lane| std::mem::take(&mut lane.fresh)).unwrap_or_default();
         for token in fresh {
+            if self.live.get(&token).is_some_and(|live| matches!(live.place, Place::Queued(_))) {
+                self.take_off_link(token);
+            }
             self.store(token);
         }
     }
@@ -606,7 +615,7 @@ impl Mux {
 
     /// Takes a message out of flight; its lane, when it was in flight at all.
     fn leave_flight(&mut self, token: Token) -> Option<Arc<str>> {
-        let live = self.live.get(&token).filter(|live| live.place == Place::InFlight)?;
+        let live = self.live.get(&token).filter(|live| matches!(live.place, Place::InFlight(_)))?;
         let lane = live.lane.clone();
         let link = self.lanes.get(&lane)?.link?;
         self.links.get_mut(&link)?.in_flight.remove(&token);
@@ -616,11 +625,17 @@ impl Mux {
 
     fn take_off_link(&mut self, token: Token) {
         let Some(live) = self.live.get_mut(&token) else { return };
-        if matches!(live.place, Place::Queued | Place::InFlight) {
-            live.place = Place::Nowhere;
-            if let Some(lane) = self.lanes.get_mut(&live.lane) {
+        let place = std::mem::replace(&mut live.place, Place::Nowhere);
+        let Some(lane) = self.lanes.get_mut(&live.lane) else { return };
+        match place {
+            Place::Queued(_) => lane.on_link -= 1,
+            Place::InFlight(source) => {
                 lane.on_link -= 1;
+                if let Some(link) = lane.link.and_then(|link| self.links.get_mut(&link)) {
+                    link.stored_in_flight -= usize::from(source == Source::Outbox);
+                }
             }
+            Place::Nowhere | Place::Settled => live.place = place,
         }
     }
 
@@ -634,13 +649,13 @@ impl Mux {
     fn pump(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.links.get_mut(&id) else { return };
         while link.has_room(now) {
-            let Some(&token) = link.queue.front() else { break };
-            let Some(live) = self.live.get_mut(&token).filter(|live| live.place == Place::Queued) else {
-                link.queue.pop_front();
-                continue;
-            };
-            link.queue.pop_front();
-            live.place = Place::InFlight;
+            let Some((queue, source)) = link.next_queue() else { break };
+            let Some(token) = queue.pop_front() else { break };
+            // Not if it left this queue: settled, or taken over and queued once more in the other one.
+            let live = self.live.get_mut(&token).filter(|live| live.place == Place::Queued(source));
+            let Some(live) = live else { continue };
+            live.place = Place::InFlight(source);
+            link.stored_in_flight += usize::from(source == Source::Outbox);
             link.in_flight.insert(token);
             link.peak = link.peak.max(link.in_flight.len());
             self.outputs.push_back(Output::Publish { link: id, token, message: live.message.clone() });
@@ -663,7 +678,7 @@ impl Mux {
         }
     }
 
-    /// More than a quarter of all windows waits: open more links.
+    /// More than a quarter of all windows waits, and not in the outbox: open more links.
     fn grow_if_crowded(&mut self, now: Instant) {
         let open = self.links.len() as u32;
         let grown = self.config.strategy.grown(open);
@@ -671,7 +686,7 @@ impl Mux {
             return;
         }
         let windows: usize = self.links.values().filter_map(|link| link.window).sum();
-        let queued: usize = self.links.values().map(|link| link.queue.len()).sum();
+        let queued: usize = self.links.values().map(|link| link.fresh.len()).sum();
         if queued > windows / 4 && self.links.values().all(|link| link.window.is_some()) {
             self.last_growth = Some(now);
             self.load_checked = Some(now);
@@ -719,26 +734,31 @@ impl Mux {
 
     /// Entries that may stay in memory when they come from senders.
     fn keep_limit(&self) -> usize {
-        self.windows().saturating_mul(4)
+        self.windows().saturating_mul(4).max(READ_AHEAD)
     }
 
     fn windows(&self) -> usize {
         self.links.values().filter_map(|link| link.window).sum()
     }
 
-    /// Loads when entries wait in the outbox only and half of the windows has no entry: the other half is for new
-    /// messages.
+    /// Loads when entries wait in the outbox only, and half of what was read ahead is used up.
     fn load_if_due(&mut self, now: Instant) {
-        let room = (self.windows() / 2).max(1).saturating_sub(self.drain.loaded);
+        let room = READ_AHEAD.saturating_sub(self.drain.loaded);
         let routable = self.links.values().any(Link::is_routable);
         let paced = self.drain.not_before.is_some_and(|at| at > now);
         let more = self.drain.spilled > 0 && self.drain.cursor < self.last_seq;
-        if self.closing || self.drain.loading.is_some() || !more || !routable || room == 0 || paced {
+        if self.closing
+            || self.drain.loading.is_some()
+            || !more
+            || !routable
+            || room < READ_AHEAD / 2
+            || paced
+        {
             return;
         }
         let pace =
             self.config.drain_rate.map_or(usize::MAX, |rate| (rate as usize / LOADS_PER_SECOND).max(1));
-        let limit = room.min(LOAD_LIMIT).min(pace);
+        let limit = room.min(pace);
         let after = self.drain.cursor;
         self.drain.loading =
             Some(Loading { after, up_to: self.last_seq, removed: HashSet::new(), stale: false });
