@@ -1,0 +1,235 @@
+//! The bridge, mosquitto and a collector as real processes and connections on loopback. Not here: what is asserted.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use serde_json::{Value, json};
+
+/// The longest that anything may take.
+pub const BOUND: Duration = Duration::from_secs(60);
+/// What the integration `farm` wants to hear.
+pub const SECRET: &str = "a-secret-of-the-tests";
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Looks again until it is so; fails after [`BOUND`].
+pub async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < BOUND, "{what}: not within {BOUND:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A child process that ends with its owner.
+pub struct Process(Child);
+
+impl Process {
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// SIGTERM, and its exit code.
+    pub async fn terminate(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        let mut code = None;
+        wait_until("a process ends", async || {
+            let status = self.0.try_wait().unwrap();
+            code = status.and_then(|status| status.code());
+            status.is_some()
+        })
+        .await;
+        code
+    }
+
+    /// Any signal, by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One bridge with one integration `farm` (The Things Stack), one mosquitto, and their folder.
+pub struct World {
+    /// Configuration, store and log.
+    pub folder: tempfile::TempDir,
+    /// Where the bridge listens.
+    pub http: SocketAddr,
+    /// Where mosquitto listens.
+    pub mqtt: u16,
+}
+
+impl World {
+    /// Nothing is started yet. `protocol` is `5` or `3.1.1`.
+    pub fn new(protocol: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mqtt = free_port();
+        let dir = folder.path().display();
+        let broker = format!(
+            "listener {mqtt} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n\
+             persistence_location {dir}/\nmax_queued_messages 0\n"
+        );
+        std::fs::write(folder.path().join("mosquitto.conf"), broker).unwrap();
+        let config = format!(
+            "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"{http}\"\n\
+             [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\nprotocol = \"{protocol}\"\n\
+             [integrations.farm]\nconnector = \"ttn\"\n\
+             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n"
+        );
+        std::fs::write(folder.path().join("bridge.toml"), config).unwrap();
+        Self { folder, http, mqtt }
+    }
+
+    /// Starts mosquitto, with what it kept from before.
+    pub async fn start_broker(&self) -> Process {
+        let program =
+            if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.folder.path().join("mosquitto.conf"));
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let process = Process(child.expect("install the Debian package mosquitto"));
+        let mqtt = self.mqtt;
+        wait_until("mosquitto listens", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", mqtt)).await.is_ok()
+        })
+        .await;
+        process
+    }
+
+    /// Starts the bridge, with what it kept from before.
+    pub async fn start_bridge(&self) -> Process {
+        let log =
+            std::fs::File::options().append(true).create(true).open(self.folder.path().join("log")).unwrap();
+        let mut command = self.bridge_command();
+        let child = command.arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let process = Process(child);
+        let http = self.http;
+        wait_until("the bridge listens", async || tokio::net::TcpStream::connect(http).await.is_ok()).await;
+        process
+    }
+
+    /// `device-bridge -c bridge.toml`, with the secret in its environment.
+    pub fn bridge_command(&self) -> Command {
+        let program = program();
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.folder.path().join("bridge.toml")).env("FARM_SECRET", SECRET);
+        command
+    }
+
+    /// How many messages wait in the outbox, says the command line.
+    pub fn outbox(&self) -> u64 {
+        let output = self.bridge_command().arg("outbox").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.split(' ')
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_else(|| panic!("{text} {error}"))
+    }
+}
+
+/// The binary beside the test's own.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join("device-bridge");
+    assert!(
+        program.exists(),
+        "run `cargo build --bin device-bridge` first: {} is missing",
+        program.display()
+    );
+    program
+}
+
+/// What a subscriber with a persistent session has received: counters per device, in order.
+#[derive(Clone, Default)]
+pub struct Collector(Arc<Mutex<BTreeMap<String, Vec<u64>>>>);
+
+impl Collector {
+    /// Subscribes; the subscription stands when this returns.
+    pub async fn start(mqtt: u16) -> Self {
+        let collector = Self::default();
+        let seen = collector.0.clone();
+        let mut options = MqttOptions::new("collector", "127.0.0.1", mqtt);
+        options.set_clean_session(false).set_max_packet_size(1 << 20, 1 << 20);
+        let (client, mut connection) = AsyncClient::new(options, 10);
+        client.subscribe("devices/+/telemetry", QoS::AtLeastOnce).await.unwrap();
+        let (ready, subscribed) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (_client, mut ready) = (client, Some(ready));
+            loop {
+                match connection.poll().await {
+                    Ok(Event::Incoming(Packet::SubAck(_))) => drop(ready.take().map(|ready| ready.send(()))),
+                    Ok(Event::Incoming(Packet::Publish(publish))) => {
+                        let message: Value = serde_json::from_slice(&publish.payload).unwrap();
+                        let counter = message["radio"]["counter"].as_u64().unwrap();
+                        let device = message["device"].as_str().unwrap().to_owned();
+                        seen.lock().unwrap().entry(device).or_default().push(counter);
+                    }
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+        });
+        tokio::time::timeout(BOUND, subscribed).await.unwrap().unwrap();
+        collector
+    }
+
+    /// All so far.
+    pub fn seen(&self) -> BTreeMap<String, Vec<u64>> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Posts one uplink; its status, or nothing when the connection broke.
+pub async fn post(http: SocketAddr, device: &str, counter: u64) -> Option<u16> {
+    let body = json!({
+        "end_device_ids": { "device_id": device, "application_ids": { "application_id": "app" } },
+        "uplink_message": {
+            "session_key_id": "S", "f_port": 1, "f_cnt": counter, "frm_payload": "AQ==",
+            "decoded_payload": { "n": counter }, "received_at": "2026-11-20T12:00:00Z"
+        }
+    });
+    let exchange = async {
+        let stream = tokio::net::TcpStream::connect(http).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let request = http::Request::post("/webhooks/farm")
+            .header("host", http.to_string())
+            .header("authorization", format!("Bearer {SECRET}"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_string())))
+            .unwrap();
+        let answer = async {
+            let answer = sender.send_request(request).await.ok()?;
+            let status = answer.status().as_u16();
+            answer.into_body().collect().await.ok()?;
+            Some(status)
+        };
+        tokio::select! {
+            answer = answer => answer,
+            _ = connection => None,
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), exchange).await.ok().flatten()
+}
