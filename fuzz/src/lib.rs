@@ -10,7 +10,9 @@ use serde::de::IgnoredAny;
 /// # Panics
 /// When a law does not hold.
 pub fn feed(connector: &str, text: &[u8]) {
-    let Some(connector) = webhook::connectors::find(connector) else { panic!("there is no connector {connector}") };
+    let Some(connector) = webhook::connectors::find(connector) else {
+        panic!("there is no connector {connector}")
+    };
     for message in webhook::fuzzing::check(connector, text) {
         for encoding in [Encoding::Json, Encoding::Flat, Encoding::Senml] {
             let dialect = MqttDialect { bridge: "fuzz".into(), prefix: String::new(), encoding };

@@ -129,14 +129,14 @@ pub fn check_request(connector: &dyn Connector, mut stored: StoredRequest) -> Ve
     let Ok(decoded) = outcome else { return Vec::new() };
     assert!(!decoded.uplinks.is_empty() || !decoded.problems.is_empty(), "the request became nothing");
     check_answer(decoder.as_ref(), &request, &decoded);
-    let mut left = most_bytes(&stored);
+    let mut bytes: usize = decoded.uplinks.iter().map(bytes_of_device).sum();
     let messages: Vec<Message> =
         decoded.uplinks.into_iter().map(|uplink| message_of(connector.name(), uplink)).collect();
     for message in &messages {
-        let record = check_message(message);
-        assert!(record <= left, "the messages hold far more than the request did");
-        left -= record;
+        bytes += check_message(message);
     }
+    let most = most_bytes(&stored);
+    assert!(bytes <= most, "the request became {bytes} bytes, more than {most}");
     messages
 }
 
@@ -177,6 +177,11 @@ fn check_message(message: &Message) -> usize {
         Err(error) => panic!("the record cannot be read back: {error}"),
     }
     record.len()
+}
+
+fn bytes_of_device(uplink: &Uplink) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    uplink.device.as_ref().map_or(0, |device| device.id.len() + length(&device.scope) + length(&device.name))
 }
 
 /// What the records of all messages of a request may hold, bytes. Every part of it may stand in several places (a name

@@ -171,7 +171,6 @@ fn replay_and_change(name: &str, seed: u64) {
 }
 
 /// Runs a check and prints what it was about when it panics.
-#[expect(clippy::print_stderr, reason = "the harness shows it with the panic")]
 fn or_say(what: impl Fn() -> String, run: impl Fn() -> Vec<Message>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         eprintln!("a law is broken by {}", what());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Ttn;
 use crate::connector::{Connector as _, Settings};
 use crate::connectors::conformance::{received_at, run_fixtures, shared_fixtures, survives_anything};
-use crate::fuzzing::StoredRequest;
+use crate::fuzzing::{StoredRequest, check_request};
 
 #[test]
 fn fixtures_are_decoded_as_they_say() {
@@ -320,4 +320,26 @@ fn keys_of_sessions_are_neither_kept_nor_stored() {
     let v2 = br#"{"hardware_serial":"01","downlink_url":"https://x/down/a/b?key=ttn-account-v2.secret"}"#;
     assert!(!String::from_utf8_lossy(&decoder.redact(v2)).contains("secret"));
     assert!(!format!("{:?}", of(v2)).contains("secret"));
+}
+
+#[test]
+fn many_normalized_measurements_do_not_multiply_a_large_message() {
+    let fields: serde_json::Map<String, Value> = (0..10_000).map(|n| (format!("f{n}"), json!(n))).collect();
+    let normalized = vec![json!({"battery": 3}); 200];
+    let of = |device: &str, gateway: &str| {
+        let body = json!({
+            "end_device_ids": {"device_id": device},
+            "uplink_message": {
+                "f_cnt": 1, "decoded_payload": fields, "normalized_payload": normalized,
+                "rx_metadata": [{"gateway_ids": {"gateway_id": gateway}}],
+            }
+        });
+        check_request(&Ttn, StoredRequest::json(&body));
+        let decoded = decode_at(body.to_string().as_bytes(), None, 0);
+        (decoded.uplinks.len(), decoded.problems.len())
+    };
+    assert_eq!(of("d1", "g1"), (200, 0));
+    let long = "x".repeat(100_000);
+    assert_eq!(of("d1", &long), (1, 1));
+    assert_eq!(of(&long, "g1"), (1, 1));
 }
