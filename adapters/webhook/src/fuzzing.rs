@@ -186,10 +186,10 @@ fn bytes_of_device(uplink: &Uplink) -> usize {
 
 /// What the records of all messages of a request may hold, bytes. Every part of it may stand in several places (a name
 /// in the measurement and in a warning), a byte of payload takes up to four (`255,`), and every message has a frame
-/// around it.
+/// around it, of which some hundred messages that are split from one repeat up to 2 KiB.
 fn most_bytes(stored: &StoredRequest) -> usize {
     let device = stored.path_device.as_deref().unwrap_or_default();
-    64 * (stored.body.len() + stored.query.len() + device.len()) + 4096
+    64 * (stored.body.len() + stored.query.len() + device.len()) + 512 * 1024
 }
 
 /// The message that the pipeline makes of an uplink.

@@ -12,7 +12,7 @@ use super::*;
 use crate::connectors::{ALL, conformance, find};
 
 /// Changed inputs per connector: some seconds in a debug build.
-const ROUNDS: u64 = 4000;
+const ROUNDS: u64 = 12_000;
 
 /// What the syntaxes of requests hinge on.
 const TOKENS: &[&str] = &[

@@ -75,7 +75,7 @@ pub(super) fn decode(
 }
 
 /// Bytes of radio and ids that one further uplink may repeat; those of a real frame have some hundred.
-const MOST_REPEATED: usize = 4096;
+const MOST_REPEATED: usize = 1024;
 
 fn repeated_bytes(bare: &Content, sender: &Sender) -> usize {
     let ExternalDevice { id, scope, name } = &sender.device;
