@@ -270,6 +270,7 @@ mod tests {
         let mut content = Content { warnings: vec!["late".into()], simulated: true, ..Content::default() };
         content.measure(Measurement::new("temperature", 21.5).with_unit("Cel"));
         content.measure(Measurement::new("big", u64::MAX));
+        content.measure(Measurement::new("precise", -5.859_676_653_261_373_6e227));
         content.location = Location::new(52.1, 4.9);
         content.radio = Radio { rssi: Some(-113.0), counter: Some(0), ..Radio::default() }.known();
         content.raw = Some(Raw { data: vec![0, 255], port: Some(2), encrypted: false });

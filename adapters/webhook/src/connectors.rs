@@ -5,10 +5,8 @@ use crate::connector::Connector;
 mod body;
 mod chirpstack;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod fields;
-#[cfg(test)]
-mod fixture_runner;
 mod lenient;
 mod lora;
 mod particle;

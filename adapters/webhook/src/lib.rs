@@ -4,4 +4,6 @@
 
 pub mod connector;
 pub mod connectors;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod receiver;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{object_of_pairs, parse_object, parse_pairs};
+use super::fields::{object_of_pairs, parse_json, parse_object, parse_pairs};
 use crate::connector::Malformed;
 
 /// A body as far as its form goes.
@@ -29,7 +29,7 @@ pub(super) fn read(content_type: &str, body: &[u8]) -> Result<Body, Malformed> {
         return Ok(Body::Empty);
     }
     if is_json(content_type) {
-        return Ok(match serde_json::from_slice(body)? {
+        return Ok(match parse_json(body)? {
             Value::Object(object) => Body::Object(object),
             other => Body::Json(other),
         });

@@ -1,32 +1,37 @@
 //! The test that every connector must pass: its own fixtures, `connectors/NAME/fixtures/*.json`, each a request and what
-//! must come of it; and that no input makes it panic. Not here: what one connector alone promises (its `tests.rs`).
+//! must come of it; and that the laws of [`crate::fuzzing`] hold for everything that looks like them. Not here: what one
+//! connector alone promises (its `tests.rs`), and bytes at random (`fuzzing/tests.rs`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bridge_core::{Decoded, Timestamp, Uplink};
+use bridge_core::{Decoded, IdempotencyKey, Timestamp, Uplink};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::connector::{Connector, Decode, Malformed, Request};
+use crate::connector::{Connector, Malformed, Settings};
+use crate::fuzzing::{self, StoredRequest};
 
 /// A fixture file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fixture {
+pub(crate) struct Fixture {
     /// What it shows.
     #[expect(dead_code, reason = "for the reader of the file")]
     name: String,
+    #[serde(default)]
+    settings: Settings,
     request: FixtureRequest,
     expect: Expectation,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FixtureRequest {
     method: String,
@@ -40,7 +45,7 @@ struct FixtureRequest {
     body_text: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expectation {
     #[serde(default)]
@@ -53,7 +58,7 @@ struct Expectation {
     same_key_as: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpectedUplink {
     device: Option<String>,
@@ -63,33 +68,27 @@ struct ExpectedUplink {
     /// All of them, in any order.
     #[serde(default)]
     measurements: Map<String, Value>,
-    /// What must be in `location`, `radio`, `data`, `warnings`, `raw`.
+    /// What must be in `location`, `radio`, `data`, `warnings`, `raw`, ... Without `warnings` there must be none.
     #[serde(default)]
     contains: Map<String, Value>,
 }
 
 /// Runs all fixtures of a connector and reports everything that is not as expected.
 pub(super) fn run_fixtures(connector: &dyn Connector) {
-    let decoder = configured(connector);
     let fixtures = fixtures(connector.name());
     for prefix in ["good-", "duplicate-", "malformed-"] {
-        assert!(
-            fixtures.keys().any(|file| file.starts_with(prefix)),
-            "no {prefix}*.json of {}",
-            connector.name()
-        );
+        let is_there = fixtures.keys().any(|file| file.starts_with(prefix));
+        assert!(is_there, "no {prefix}*.json of {}", connector.name());
     }
     let mut report = String::new();
     for (file, fixture) in &fixtures {
-        let outcome = fixture.request.decode(decoder.as_ref(), received_at(0));
-        for fault in faults(&fixture.expect, &outcome) {
+        for fault in faults(&fixture.expect, &fixture.stored().decode(connector)) {
             let _ = writeln!(report, "{file}: {fault}");
         }
         if let Some(other) = &fixture.expect.same_key_as {
             // A retry arrives later.
-            let again = fixture.request.decode(decoder.as_ref(), received_at(240));
-            let other = fixtures[other].request.decode(decoder.as_ref(), received_at(0));
-            if first_key(&again) != first_key(&other) || first_key(&again).is_none() {
+            let again = first_key(&fixture.stored().decode_at(connector, received_at(240)));
+            if again.is_none() || again != first_key(&fixtures[other].stored().decode(connector)) {
                 let _ = writeln!(report, "{file}: has another key than the fixture that it repeats");
             }
         }
@@ -104,43 +103,67 @@ pub(super) fn run_fixtures(connector: &dyn Connector) {
 }
 
 /// Feeds a connector with arbitrary bytes, with its own fixtures cut off, and with one value of them replaced, removed or
-/// renamed. It must not panic, must give the same answer twice, and what it stores of JSON must be JSON.
+/// renamed. The laws of [`fuzzing::check_request`] must hold.
 pub(super) fn survives_anything(connector: &dyn Connector) {
-    let decoder = configured(connector);
     let fixtures: Vec<Fixture> = fixtures(connector.name()).into_values().collect();
-    let run = |request: &FixtureRequest, body: &[u8]| {
-        let first = request.decode_body(decoder.as_ref(), body, received_at(0));
-        assert_eq!(first, request.decode_body(decoder.as_ref(), body, received_at(0)));
-        let is_json = |text: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
-        assert!(!is_json(body) || is_json(&decoder.redact(body)));
-    };
     let mut runner =
         TestRunner::new(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() });
     let bytes = proptest::collection::vec(any::<u8>(), 0..200);
-    let strategy = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any_json(), 0..4_u8, bytes);
+    let value = prop_oneof![4 => any_json(), 1 => deep_json()];
+    let strategy = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), value, 0..4_u8, bytes);
     runner
         .run(&strategy, |(which, place, value, action, bytes)| {
-            let request = &fixtures[which.index(fixtures.len())].request;
-            run(request, &bytes);
-            if let Some(mut body) = request.body.clone() {
+            let fixture = &fixtures[which.index(fixtures.len())];
+            let stored = fixture.stored();
+            let run = |body: &[u8]| {
+                fuzzing::check_request(connector, StoredRequest { body: body.to_vec(), ..stored.clone() });
+            };
+            run(&bytes);
+            if let Some(mut body) = fixture.request.body.clone() {
                 mutate(&mut body, place, action, value);
-                run(request, body.to_string().as_bytes());
+                run(body.to_string().as_bytes());
             }
-            let text = request.body_bytes();
-            run(request, &text[..place.index(text.len() + 1)]);
+            run(&stored.body[..place.index(stored.body.len() + 1)]);
             Ok(())
         })
         .unwrap();
 }
 
-/// The connector without any setting.
-pub(super) fn configured(connector: &dyn Connector) -> Box<dyn Decode> {
-    connector.configure(&BTreeMap::new()).expect("no setting is compulsory")
+impl StoredRequest {
+    /// A POST of JSON.
+    pub(super) fn json(body: &Value) -> Self {
+        Self::post("application/json", body.to_string())
+    }
+
+    /// The same to an integration with these settings.
+    pub(super) fn with(self, settings: &Settings) -> Self {
+        Self { settings: settings.clone(), ..self }
+    }
+
+    /// What the connector makes of it.
+    pub(super) fn decode(&self, connector: &dyn Connector) -> Result<Decoded, Malformed> {
+        self.decode_at(connector, received_at(0))
+    }
+
+    /// Likewise, received at another time.
+    pub(super) fn decode_at(
+        &self,
+        connector: &dyn Connector,
+        received_at: Timestamp,
+    ) -> Result<Decoded, Malformed> {
+        let decoder = connector.configure(&self.settings).map_err(|errors| format!("{errors:?}")).unwrap();
+        decoder.decode(&self.as_request(received_at))
+    }
 }
 
 /// A fixed clock, `seconds` later.
-pub(super) fn received_at(seconds: i64) -> Timestamp {
-    Timestamp::from_seconds(1_800_000_000 + seconds).unwrap()
+pub(super) fn received_at(seconds: u64) -> Timestamp {
+    fuzzing::received_at().plus(Duration::from_secs(seconds))
+}
+
+/// Settings from a JSON object of arrays of text.
+pub(super) fn settings(value: Value) -> Settings {
+    serde_json::from_value(value).unwrap()
 }
 
 /// A folder of the samples that are shared between projects; none, with a line that says so, where it is absent.
@@ -152,53 +175,70 @@ pub(super) fn shared_fixtures(folder: &str) -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
-fn fixtures(connector: &str) -> BTreeMap<String, Fixture> {
+/// The samples of such a folder and of `composed` below it, by name without extension: a body of JSON, or a whole request
+/// in `*.request.json`, which comes with its file for what only one connector reads.
+pub(super) fn shared_requests(folder: &Path) -> Vec<(String, StoredRequest, Value)> {
+    let files = json_files(folder).into_iter().chain(json_files(&folder.join("composed")));
+    let read = |(path, text): (PathBuf, Vec<u8>)| {
+        let name = path.strip_prefix(folder).unwrap().with_extension("").to_string_lossy().into_owned();
+        if !name.ends_with(".request") {
+            return (name, StoredRequest::post("application/json", text), Value::Null);
+        }
+        let file: Value = serde_json::from_slice(&text).unwrap();
+        let field = |key: &str| file[key].as_str().unwrap_or_default().to_owned();
+        let mut request = StoredRequest::post(&field("content_type"), field("body"));
+        request.method = field("method").parse().unwrap();
+        request.query = field("url").split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
+        (name, request, file)
+    };
+    files.map(read).collect()
+}
+
+/// The fixtures of a connector by file name.
+pub(crate) fn fixtures(connector: &str) -> BTreeMap<String, Fixture> {
     let folder =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connectors").join(connector).join("fixtures");
-    let read = |path: &Path| {
-        let text = std::fs::read(path).unwrap();
-        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let read = |(path, text): (PathBuf, Vec<u8>)| {
+        let fixture =
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path.file_name().unwrap().to_string_lossy().into_owned(), fixture)
     };
-    std::fs::read_dir(&folder)
+    json_files(&folder).into_iter().map(read).collect()
+}
+
+/// The JSON files of a folder, in order of name.
+fn json_files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), read(&path)))
-        .collect()
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
 }
 
-impl FixtureRequest {
-    fn body_bytes(&self) -> Vec<u8> {
-        match (&self.body, &self.body_text) {
-            (Some(body), None) => body.to_string().into_bytes(),
-            (None, Some(text)) => text.clone().into_bytes(),
-            (None, None) => Vec::new(),
+impl Fixture {
+    /// Its request.
+    pub(crate) fn stored(&self) -> StoredRequest {
+        let request = &self.request;
+        let body = match (&request.body, &request.body_text) {
+            (Some(body), None) => body.to_string(),
+            (None, text) => text.clone().unwrap_or_default(),
             (Some(_), Some(_)) => panic!("a fixture has body or body_text"),
+        };
+        StoredRequest {
+            method: request.method.parse().unwrap(),
+            path_device: request.path_device.clone(),
+            query: request.query.clone(),
+            content_type: request.content_type.clone(),
+            settings: self.settings.clone(),
+            body: body.into_bytes(),
         }
     }
-
-    fn decode(&self, decoder: &dyn Decode, received_at: Timestamp) -> Result<Decoded, Malformed> {
-        self.decode_body(decoder, &self.body_bytes(), received_at)
-    }
-
-    fn decode_body(
-        &self,
-        decoder: &dyn Decode,
-        body: &[u8],
-        received_at: Timestamp,
-    ) -> Result<Decoded, Malformed> {
-        decoder.decode(&Request {
-            method: &self.method.parse().unwrap(),
-            path_device: self.path_device.as_deref(),
-            query: &self.query,
-            content_type: &self.content_type,
-            body,
-            received_at,
-        })
-    }
 }
 
-fn first_key(outcome: &Result<Decoded, Malformed>) -> Option<bridge_core::IdempotencyKey> {
+fn first_key(outcome: &Result<Decoded, Malformed>) -> Option<IdempotencyKey> {
     outcome.as_ref().ok()?.uplinks.first().map(|uplink| uplink.key)
 }
 
@@ -227,19 +267,15 @@ fn faults(expect: &Expectation, outcome: &Result<Decoded, Malformed>) -> Vec<Str
 
 fn faults_of_uplink(expected: &ExpectedUplink, uplink: &Uplink) -> Vec<String> {
     let content = &uplink.content;
-    let measurements: Map<String, Value> =
-        content.measurements.iter().map(|m| (m.name.clone(), m.value.clone())).collect();
-    let actual = json!({
-        "device": uplink.device.as_ref().map(|device| &device.id),
-        "kind": uplink.kind.as_str(),
-        "time": uplink.time.map(|time| time.to_string()),
-        "location": content.location,
-        "radio": content.radio,
-        "data": content.data,
-        "warnings": content.warnings,
-        "raw": content.raw.as_ref().map(|raw| BASE64_STANDARD.encode(&raw.data)),
-    });
+    let measurements = content.measurements.iter().map(|m| (m.name.clone(), m.value.clone())).collect();
+    let mut actual = serde_json::to_value(content).unwrap();
+    actual["raw"] = json!(content.raw.as_ref().map(|raw| BASE64_STANDARD.encode(&raw.data)));
+    actual["warnings"] = json!(content.warnings);
+    actual["device"] = json!(uplink.device.as_ref().map(|device| &device.id));
+    actual["kind"] = json!(uplink.kind);
+    actual["time"] = json!(uplink.time.map(|time| time.to_string()));
     let mut wanted = expected.contains.clone();
+    wanted.entry("warnings").or_insert(json!([]));
     wanted.insert("device".into(), json!(expected.device));
     wanted.insert("kind".into(), json!(expected.kind));
     wanted.insert("time".into(), json!(expected.time));
@@ -248,22 +284,18 @@ fn faults_of_uplink(expected: &ExpectedUplink, uplink: &Uplink) -> Vec<String> {
         .filter(|(name, value)| !contains(&actual[name.as_str()], value))
         .map(|(name, value)| format!("{name} is {}, not {value}", actual[name.as_str()]))
         .collect();
-    let same = measurements.len() == expected.measurements.len()
-        && expected
-            .measurements
-            .iter()
-            .all(|(name, value)| measurements.get(name).is_some_and(|m| equal(m, value)));
-    if !same {
-        faults.push(format!("measurements are {measurements:?}, not {:?}", expected.measurements));
+    let (measurements, wanted) = (Value::Object(measurements), Value::Object(expected.measurements.clone()));
+    if !equal(&measurements, &wanted) {
+        faults.push(format!("measurements are {measurements}, not {wanted}"));
     }
     faults
 }
 
-/// Whether all that is wanted is there: objects may have more fields; everything else must be equal.
+/// Whether all that is wanted is there: objects may have more fields, `null` is absent; everything else must be equal.
 fn contains(actual: &Value, wanted: &Value) -> bool {
     match (actual, wanted) {
         (Value::Object(actual), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, value)| actual.get(name).is_some_and(|actual| contains(actual, value)))
+            wanted.iter().all(|(name, value)| contains(actual.get(name).unwrap_or(&Value::Null), value))
         }
         _ => equal(actual, wanted),
     }
@@ -301,6 +333,16 @@ fn any_json() -> impl Strategy<Value = Value> {
                 .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     })
+}
+
+/// As deep as JSON is read, or a little less, and the same as text in which a connector may look for JSON.
+fn deep_json() -> impl Strategy<Value = Value> {
+    let nest = |(depth, is_object)| {
+        let wrap = |inner, _| if is_object { json!({"a": inner}) } else { json!([inner]) };
+        (0..depth).fold(json!(1), wrap)
+    };
+    let deep = (100..=127_u8, any::<bool>()).prop_map(nest);
+    (deep, any::<bool>()).prop_map(|(deep, is_text)| if is_text { deep.to_string().into() } else { deep })
 }
 
 /// Replaces, removes or renames one of the values in a tree.

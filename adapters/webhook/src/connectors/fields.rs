@@ -35,12 +35,28 @@ pub(super) fn object_of_pairs(pairs: Vec<(String, String)>) -> Map<String, Value
     object
 }
 
+/// Levels of nesting that are read. serde_json reads 128, and a message holds what came some levels deeper: its record
+/// must be read back too.
+const DEEPEST: usize = 100;
+
+/// Parses JSON of any type.
+///
+/// # Errors
+/// When the text is not JSON, or nested deeper than 100 levels.
+pub(super) fn parse_json(text: &[u8]) -> Result<Value, Malformed> {
+    let value = serde_json::from_slice(text)?;
+    if is_deeper_than(DEEPEST, &value) {
+        return Err(Malformed(format!("the JSON is nested deeper than {DEEPEST} levels")));
+    }
+    Ok(value)
+}
+
 /// Parses a JSON object.
 ///
 /// # Errors
-/// When the body is not JSON, nested deeper than serde_json's limit of 128, or not an object.
+/// When the body is not JSON, nested deeper than 100 levels, or not an object.
 pub(super) fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Malformed> {
-    match serde_json::from_slice(body)? {
+    match parse_json(body)? {
         Value::Object(object) => Ok(object),
         _ => Err(Malformed("the JSON body is not an object".into())),
     }
@@ -142,6 +158,15 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
+fn is_deeper_than(levels: usize, value: &Value) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) if levels == 0 => true,
+        Value::Array(items) => items.iter().any(|item| is_deeper_than(levels - 1, item)),
+        Value::Object(fields) => fields.values().any(|field| is_deeper_than(levels - 1, field)),
+        _ => false,
+    }
+}
+
 /// Bytes from an even number of hex digits of either case.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
@@ -223,5 +248,8 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert!(parse_object(deep.as_bytes()).is_err());
         assert!(parse_object(b"[]").is_err());
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse_json(nested(DEEPEST).as_bytes()).is_ok());
+        assert!(parse_json(nested(DEEPEST + 1).as_bytes()).is_err());
     }
 }

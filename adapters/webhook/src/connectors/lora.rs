@@ -1,4 +1,4 @@
-//! What LoRaWAN clouds have in common: the best gateway, base64 payloads, positions, times, coding rates, and the
+//! What LoRaWAN clouds have in common: an encoding that is not read, the best gateway, base64 payloads, positions, times, coding rates, and the
 //! identity of a message that carries no sequence. Not here: the shape of any cloud's JSON.
 
 use base64::Engine;
@@ -8,12 +8,24 @@ use bridge_core::{Location, Measurement, Raw, Timestamp};
 use serde_json::{Map, Value};
 
 use super::lenient::Text;
+use crate::connector::{Malformed, Request};
 
 /// proto3 JSON writes standard base64 with padding and lets readers take it without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Refuses what both stacks send where somebody chose the other encoding.
+///
+/// # Errors
+/// When the body is protobuf; `advice` says where to choose JSON.
+pub(super) fn refuse_protobuf(request: &Request<'_>, advice: &str) -> Result<(), Malformed> {
+    match request.content_type {
+        "application/octet-stream" | "application/x-protobuf" => Err(Malformed(advice.into())),
+        _ => Ok(()),
+    }
+}
 
 /// The gateway that heard best: highest SNR, then highest RSSI; unknown is lowest; the first of equals.
 pub(super) fn best_gateway<T>(

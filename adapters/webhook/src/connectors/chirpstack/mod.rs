@@ -28,7 +28,9 @@ use self::wire::Event;
 use crate::connector::{
     AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
 };
+use crate::connectors::fields::parse_pairs;
 use crate::connectors::lenient::Field;
+use crate::connectors::lora;
 use crate::connectors::redact::{self, Redaction};
 
 /// The connector.
@@ -68,10 +70,8 @@ impl Connector for ChirpStack {
 
 impl Decode for ChirpStack {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
-        if matches!(request.content_type, "application/octet-stream" | "application/x-protobuf") {
-            let message = "the integration sends protobuf; choose JSON as its payload encoding in ChirpStack";
-            return Err(Malformed(message.into()));
-        }
+        let advice = "the integration sends protobuf; choose JSON as its payload encoding in ChirpStack";
+        lora::refuse_protobuf(request, advice)?;
         let event: Field<Event<'_>> = serde_json::from_slice(request.body)?;
         let Field::Is(mut event) = event else {
             return Ok(Decoded::problem(Reason::Unmappable, "the JSON is not an object"));
@@ -121,9 +121,9 @@ impl Decode for ChirpStack {
 }
 
 /// The value of `event` in the query.
-fn event_name(query: &str) -> Option<Cow<'_, str>> {
-    let name = query.split('&').find_map(|pair| pair.strip_prefix("event="))?;
-    (!name.is_empty()).then(|| percent_encoding::percent_decode_str(name).decode_utf8_lossy())
+fn event_name(query: &str) -> Option<String> {
+    let (_, name) = parse_pairs(query).into_iter().find(|(key, _)| key == "event")?;
+    (!name.is_empty()).then_some(name)
 }
 
 type Decoder = fn(&mut Event<'_>, &Sender, Part<'_>) -> Uplink;

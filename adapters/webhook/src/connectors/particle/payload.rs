@@ -58,7 +58,7 @@ impl Payload {
             Some(Err(NotBase64)) => warnings.push("the data URL is not base64".into()),
             None => {}
         }
-        match serde_json::from_str(text) {
+        match fields::parse_json(text.as_bytes()) {
             Ok(Value::Object(object)) => Self::of_object(&object, warnings),
             Ok(Value::Null) => Self::Nothing,
             Ok(value) => Self::One(value),

@@ -160,7 +160,7 @@ impl Record {
         let read = |value: &Value| match value {
             Value::Object(_) | Value::Array(_) => Some(value.clone()),
             Value::String(text) => {
-                serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
+                fields::parse_json(text.as_bytes()).ok().filter(|value| value.is_object() || value.is_array())
             }
             _ => None,
         };

@@ -44,6 +44,7 @@ use crate::connector::{
     AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
 };
 use crate::connectors::lenient::Field;
+use crate::connectors::lora;
 use crate::connectors::redact::{self, Redaction};
 
 /// The connector.
@@ -84,11 +85,8 @@ impl Connector for Ttn {
 
 impl Decode for Ttn {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
-        if matches!(request.content_type, "application/octet-stream" | "application/x-protobuf") {
-            return Err(Malformed(
-                "the webhook sends protobuf; choose the format JSON in the console".into(),
-            ));
-        }
+        let advice = "the webhook sends protobuf; choose the format JSON in the console";
+        lora::refuse_protobuf(request, advice)?;
         let mut decoded = Decoded::default();
         if request.content_type == "application/x-ndjson" {
             let lines =

@@ -6,10 +6,9 @@ use bridge_core::{Decoded, IdempotencyKey, Kind, Reason, Uplink};
 use serde_json::{Value, json};
 
 use super::Ttn;
-use crate::connector::Request;
-use crate::connectors::conformance::{
-    configured, received_at, run_fixtures, shared_fixtures, survives_anything,
-};
+use crate::connector::{Connector as _, Settings};
+use crate::connectors::conformance::{received_at, run_fixtures, shared_fixtures, survives_anything};
+use crate::fuzzing::{StoredRequest, check_request};
 
 #[test]
 fn fixtures_are_decoded_as_they_say() {
@@ -17,23 +16,19 @@ fn fixtures_are_decoded_as_they_say() {
 }
 
 #[test]
-fn no_input_panics() {
+fn no_input_breaks_a_law() {
     survives_anything(&Ttn);
 }
 
-fn decode_at(body: &[u8], path_device: Option<&str>, seconds: i64) -> Decoded {
-    let request = Request {
-        method: &http::Method::POST,
-        path_device,
-        query: "",
-        content_type: "application/json",
-        body,
-        received_at: received_at(seconds),
+fn decode_at(body: &[u8], path_device: Option<&str>, seconds: u64) -> Decoded {
+    let request = StoredRequest {
+        path_device: path_device.map(str::to_owned),
+        ..StoredRequest::post("application/json", body)
     };
-    configured(&Ttn).decode(&request).unwrap()
+    request.decode_at(&Ttn, received_at(seconds)).unwrap()
 }
 
-fn uplink_at(body: &Value, seconds: i64) -> Uplink {
+fn uplink_at(body: &Value, seconds: u64) -> Uplink {
     decode_at(body.to_string().as_bytes(), Some("d1"), seconds).uplinks.remove(0)
 }
 
@@ -297,28 +292,12 @@ fn services_are_told_apart_by_content_and_time() {
 #[test]
 fn messages_of_one_request_are_bounded() {
     let many = format!("[{}1]", "1,".repeat(1000));
-    let request = Request {
-        method: &http::Method::POST,
-        path_device: None,
-        query: "",
-        content_type: "application/json",
-        body: many.as_bytes(),
-        received_at: received_at(0),
-    };
-    assert!(configured(&Ttn).decode(&request).is_err());
+    assert!(StoredRequest::post("application/json", many).decode(&Ttn).is_err());
 }
 
 #[test]
 fn the_protobuf_message_says_what_to_do() {
-    let request = Request {
-        method: &http::Method::POST,
-        path_device: None,
-        query: "",
-        content_type: "application/octet-stream",
-        body: b"\x0a\x02",
-        received_at: received_at(0),
-    };
-    let malformed = configured(&Ttn).decode(&request).unwrap_err();
+    let malformed = StoredRequest::post("application/octet-stream", b"\x0a\x02").decode(&Ttn).unwrap_err();
     assert!(malformed.to_string().contains("JSON in the console"), "{malformed}");
 }
 
@@ -328,7 +307,7 @@ fn keys_of_sessions_are_neither_kept_nor_stored() {
         br#"{"end_device_ids":{"device_id":"d"},"uplink_message":{"frm_payload":"8BGiOw==","f_cnt":1.0,
         "app_s_key":{"key":"MDEyMzQ1Njc4OWFiY2RlZg==","kek_label":"is/test"},
         "rx_metadata":[{"uplink_token":"CiIKIAoU"}],"decoded_payload":{"key":"blue","token":3}}}"#;
-    let decoder = configured(&Ttn);
+    let decoder = Ttn.configure(&Settings::new()).unwrap();
     let stored = decoder.redact(body);
     let text = String::from_utf8_lossy(&stored);
     assert!(!text.contains("MDEy") && !text.contains("is/test") && !text.contains("CiIKIAoU"), "{text}");
@@ -341,4 +320,26 @@ fn keys_of_sessions_are_neither_kept_nor_stored() {
     let v2 = br#"{"hardware_serial":"01","downlink_url":"https://x/down/a/b?key=ttn-account-v2.secret"}"#;
     assert!(!String::from_utf8_lossy(&decoder.redact(v2)).contains("secret"));
     assert!(!format!("{:?}", of(v2)).contains("secret"));
+}
+
+#[test]
+fn many_normalized_measurements_do_not_multiply_a_large_message() {
+    let fields: serde_json::Map<String, Value> = (0..10_000).map(|n| (format!("f{n}"), json!(n))).collect();
+    let normalized = vec![json!({"battery": 3}); 200];
+    let of = |device: &str, gateway: &str| {
+        let body = json!({
+            "end_device_ids": {"device_id": device},
+            "uplink_message": {
+                "f_cnt": 1, "decoded_payload": fields, "normalized_payload": normalized,
+                "rx_metadata": [{"gateway_ids": {"gateway_id": gateway}}],
+            }
+        });
+        check_request(&Ttn, StoredRequest::json(&body));
+        let decoded = decode_at(body.to_string().as_bytes(), None, 0);
+        (decoded.uplinks.len(), decoded.problems.len())
+    };
+    assert_eq!(of("d1", "g1"), (200, 0));
+    let long = "x".repeat(100_000);
+    assert_eq!(of("d1", &long), (1, 1));
+    assert_eq!(of(&long, "g1"), (1, 1));
 }

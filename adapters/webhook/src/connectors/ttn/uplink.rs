@@ -2,7 +2,8 @@
 
 use bridge_core::measurement::{Normalised, from_normalized_payload};
 use bridge_core::{
-    Content, Decoded, IdempotencyKey, Kind, Measurement, Problem, Raw, Reason, Timestamp, Uplink,
+    Content, Decoded, ExternalDevice, IdempotencyKey, Kind, Measurement, Problem, Raw, Reason, Timestamp,
+    Uplink,
 };
 use serde_json::{Map, Value};
 
@@ -39,7 +40,7 @@ pub(super) fn decode(
         (Form::Normalized, Some(payload)) => key(&["normalized", &as_text(payload)]),
         (Form::Normalized, None) => key(&["normalized"]),
     };
-    let further: Vec<(IdempotencyKey, Normalised)> = payloads
+    let mut further: Vec<(IdempotencyKey, Normalised)> = payloads
         .zip(1_usize..)
         .map(|(payload, index)| {
             let key = key(&["normalized", &as_text(&payload), &index.to_string()]);
@@ -56,6 +57,11 @@ pub(super) fn decode(
         bare.data = content.data.clone();
         bare.data.retain(|name, _| matches!(name.as_str(), "devEui" | "model"));
     }
+    if !further.is_empty() && repeated_bytes(&bare, sender) > MOST_REPEATED {
+        let detail = "the ids are too long to stand in every normalized measurement".to_owned();
+        decoded.problems.push(Problem { reason: Reason::Unmappable, detail });
+        further.clear();
+    }
     let mut push = |key, content: Content, normalised: Option<Normalised>| {
         let mut uplink = Uplink::new(Some(sender.device.clone()), Kind::Telemetry, key);
         uplink.content = content;
@@ -66,6 +72,16 @@ pub(super) fn decode(
     for (key, normalised) in further {
         push(key, bare.clone(), Some(normalised));
     }
+}
+
+/// Bytes of radio and ids that one further uplink may repeat; those of a real frame have some hundred.
+const MOST_REPEATED: usize = 1024;
+
+fn repeated_bytes(bare: &Content, sender: &Sender) -> usize {
+    let ExternalDevice { id, scope, name } = &sender.device;
+    let device = id.len() + scope.as_ref().map_or(0, String::len) + name.as_ref().map_or(0, String::len);
+    // invariant: radio and text are always JSON, so this cannot fail.
+    device + serde_json::to_vec(bare).map_or(0, |text| text.len())
 }
 
 /// Device, session, counter, and the Network Server's time of the frame: a device without join (ABP) that restarts counts
