@@ -19,8 +19,8 @@ pub mod ports;
 mod recent;
 pub mod registrar;
 mod signal;
-// #[cfg(any(test, feature = "test-util"))]
-// pub mod testing;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 pub mod time;
 pub mod trace;
 pub mod uplink;

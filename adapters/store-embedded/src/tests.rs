@@ -1,1 +1,171 @@
-//! tests
+//! The store keeps the contract of its ports, over a reopen and over a kill, and says what is wrong with a bad file.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use bridge_core::ports::{Outbox, OutboxEntry, Registry, StoreError};
+use bridge_core::testing::{block_on, contract};
+use rusqlite::Connection;
+
+use super::*;
+
+const ROOM: u64 = 1 << 30;
+
+fn open(folder: &Path) -> EmbeddedStore {
+    EmbeddedStore::open(folder, Mode::Tool, ROOM).unwrap()
+}
+
+#[test]
+fn it_keeps_the_contract() {
+    let fresh = || {
+        let folder = tempfile::tempdir().unwrap();
+        (open(folder.path()), folder)
+    };
+    block_on(contract::outbox(&fresh().0));
+    block_on(contract::dedup(&fresh().0));
+    block_on(contract::registry(&fresh().0));
+    block_on(contract::dead_letters(&fresh().0));
+}
+
+#[test]
+fn everything_is_there_after_a_reopen() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    block_on(store.append(&[contract::entry(1, "a"), contract::entry(2, "a")])).unwrap();
+    block_on(Outbox::remove(&store, &[2])).unwrap();
+    block_on(store.insert(&contract::device("d1", "E1"))).unwrap();
+    let version = block_on(store.version()).unwrap();
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(block_on(store.load(0, 9)).unwrap(), [contract::entry(1, "a")]);
+    assert_eq!(block_on(store.backlog()).unwrap().last_seq, 2);
+    assert_eq!(block_on(store.version()).unwrap(), version);
+}
+
+#[test]
+fn writers_share_transactions_and_a_bad_job_fails_alone() {
+    const WRITERS: u64 = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    block_on(store.append(&[contract::entry(1000, "x")])).unwrap();
+    let before = store.commits();
+    // Asked for first and waited for afterwards: they stand in the queue together.
+    let bad = [contract::entry(1000, "x")];
+    let entries: Vec<_> = (1..=WRITERS).map(|seq| [contract::entry(seq, "a")]).collect();
+    let mut answers = Vec::new();
+    for (n, entry) in entries.iter().enumerate() {
+        answers.push(store.append(entry));
+        if n == 10 {
+            answers.push(store.append(&bad));
+        }
+    }
+    let failed = answers.into_iter().map(block_on).filter(Result::is_err).count();
+    assert_eq!(failed, 1);
+    assert_eq!(block_on(store.load(0, 999)).unwrap().len() as u64, WRITERS + 1);
+    let commits = store.commits() - before;
+    assert!(commits < WRITERS / 2, "{commits} transactions for {WRITERS} appends");
+}
+
+/// Set in the child that is killed: the folder to write to.
+const CHILD: &str = "STORE_TEST_FOLDER";
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        let store = open(Path::new(&folder));
+        for seq in 1.. {
+            block_on(store.append(&[contract::entry(seq, "a")])).unwrap();
+            println!("stored {seq}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tests::what_was_acknowledged_survives_a_kill", "--nocapture"])
+        .env(CHILD, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut last = 0;
+    for line in lines.by_ref() {
+        if let Some(seq) = line.split("stored ").nth(1) {
+            last = seq.parse().unwrap();
+        }
+        if last >= 200 {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in lines {
+        last = line.split("stored ").nth(1).and_then(|seq| seq.parse().ok()).unwrap_or(last);
+    }
+    assert!(last >= 200, "the child did not write");
+    let stored = block_on(open(folder.path()).load(0, 1_000_000)).unwrap();
+    let seqs: Vec<u64> = stored.iter().map(|entry| entry.seq).collect();
+    assert!(seqs.len() as u64 >= last, "{} of {last} are there", seqs.len());
+    assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "none is missing in between");
+}
+
+#[test]
+fn one_service_and_any_number_of_tools() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = EmbeddedStore::open(folder.path(), Mode::Service, ROOM).unwrap();
+    let second = EmbeddedStore::open(folder.path(), Mode::Service, ROOM);
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+    let tool = open(folder.path());
+    block_on(tool.insert(&contract::device("d1", "E1"))).unwrap();
+    assert_eq!(block_on(service.version()).unwrap(), 1, "each sees what the other wrote");
+    block_on(service.append(&[contract::entry(1, "a")])).unwrap();
+    assert_eq!(block_on(tool.load(0, 9)).unwrap().len(), 1);
+    drop(service);
+    assert!(EmbeddedStore::open(folder.path(), Mode::Service, ROOM).is_ok(), "free again");
+}
+
+#[test]
+fn bad_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE), vec![b'x'; 8192]).unwrap();
+    let garbage = EmbeddedStore::open(folder.path(), Mode::Tool, ROOM).err();
+    assert!(matches!(garbage, Some(OpenError::Store { source: StoreError::Damaged(_), .. })), "{garbage:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let connection = Connection::open(folder.path().join(FILE)).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let newer = EmbeddedStore::open(folder.path(), Mode::Tool, ROOM).err();
+    let Some(OpenError::Store { source: StoreError::Damaged(why), .. }) = newer else { panic!("{newer:?}") };
+    assert!(why.contains("99"), "{why}");
+}
+
+#[test]
+fn a_full_store_says_so_and_goes_on_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(folder.path(), Mode::Tool, 1 << 20).unwrap();
+    let big = |seq| OutboxEntry { record: vec![1; 100 * 1024], ..contract::entry(seq, "a") };
+    let mut stored = 0;
+    let error = loop {
+        match block_on(store.append(&[big(stored + 1)])) {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 20, "the bound does not hold");
+    };
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert_eq!(block_on(store.load(0, 99)).unwrap().len() as u64, stored);
+    block_on(Outbox::remove(&store, &[1, 2])).unwrap();
+    block_on(store.append(&[big(stored + 1)])).expect("room again");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let _store = open(&folder);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
+}

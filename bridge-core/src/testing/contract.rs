@@ -1,0 +1,200 @@
+//! What every implementation of the store ports must do. Each function wants a store that holds nothing yet.
+
+use std::time::Duration;
+
+use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
+use crate::ports::{
+    DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter,
+    Outbox, OutboxEntry, RawRequest, Registry, Seq,
+};
+use crate::time::Timestamp;
+use crate::verdict::Reason;
+
+/// An entry of the outbox.
+pub fn entry(seq: Seq, lane: &str) -> OutboxEntry {
+    let at = Timestamp::from_seconds(1000 + i64::try_from(seq).unwrap()).unwrap();
+    OutboxEntry { seq, id: message_id(seq), lane: lane.into(), at, record: vec![7; 10] }
+}
+
+/// A message id.
+pub fn message_id(number: u64) -> MessageId {
+    let integration = IntegrationName::parse("contract").unwrap();
+    MessageId::new(&integration, &IdempotencyKey::from_texts(&[&number.to_string()]))
+}
+
+/// A device.
+pub fn device(id: &str, external: &str) -> DeviceRecord {
+    DeviceRecord {
+        id: DeviceId::parse(id).unwrap(),
+        integration: IntegrationName::parse("farm").unwrap(),
+        external: ExternalId::parse(external).unwrap(),
+        scope: Some("app".into()),
+        name: None,
+        hub_id: None,
+        codec: None,
+        tags: vec!["roof".into()],
+        state: DeviceState::Active,
+        first_seen: Timestamp::from_seconds(5).unwrap(),
+        last_seen: None,
+    }
+}
+
+/// The outbox keeps entries in order until they are removed, and never forgets how far it was.
+pub async fn outbox(store: &dyn Outbox) {
+    assert_eq!(store.backlog().await.unwrap(), crate::ports::Backlog::default());
+    store.append(&[entry(1, "a"), entry(2, "b"), entry(3, "a")]).await.unwrap();
+    store.append(&[]).await.unwrap();
+    assert_eq!(store.load(0, 10).await.unwrap(), [entry(1, "a"), entry(2, "b"), entry(3, "a")]);
+    assert_eq!(store.load(1, 1).await.unwrap(), [entry(2, "b")]);
+    assert!(store.load(3, 10).await.unwrap().is_empty());
+    let backlog = store.backlog().await.unwrap();
+    assert_eq!(backlog.lanes, [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+    assert_eq!((backlog.last_seq, backlog.bytes, backlog.oldest), (3, 30, Some(entry(1, "a").at)));
+    assert!(store.append(&[entry(4, "a"), entry(2, "b")]).await.is_err(), "a seq is never used twice");
+    assert_eq!(store.load(0, 10).await.unwrap().len(), 3, "all or nothing");
+    store.remove(&[1, 3, 99]).await.unwrap();
+    assert_eq!(store.load(0, 10).await.unwrap(), [entry(2, "b")]);
+    store.remove(&[2]).await.unwrap();
+    assert_eq!(store.backlog().await.unwrap().last_seq, 3, "the last seq outlives its entry");
+}
+
+/// Ids are remembered with their newest time, and forgotten by time.
+pub async fn dedup(store: &dyn Dedup) {
+    let at = |seconds| Timestamp::from_seconds(seconds).unwrap();
+    store.remember(&[(message_id(1), at(10)), (message_id(2), at(20))]).await.unwrap();
+    store.remember(&[(message_id(1), at(30)), (message_id(2), at(5))]).await.unwrap();
+    assert!(store.seen(message_id(1), at(30)).await.unwrap());
+    assert!(!store.seen(message_id(1), at(31)).await.unwrap());
+    assert!(store.seen(message_id(2), at(20)).await.unwrap(), "an older time changes nothing");
+    assert!(!store.seen(message_id(3), at(0)).await.unwrap());
+    assert_eq!(store.recent(at(0), 1).await.unwrap(), [(message_id(1), at(30))]);
+    assert_eq!(store.recent(at(25), 9).await.unwrap().len(), 1);
+    assert_eq!(store.forget(at(30)).await.unwrap(), 1);
+    assert!(!store.seen(message_id(2), at(0)).await.unwrap());
+    assert!(store.seen(message_id(1), at(0)).await.unwrap());
+}
+
+/// External ids are unique within an integration, device ids everywhere.
+pub async fn registry(store: &dyn Registry) {
+    let first = device("d1", "E1");
+    let version = store.version().await.unwrap();
+    assert_eq!(store.insert(&first).await.unwrap(), Insert::Created);
+    assert_eq!(store.insert(&device("other", "E1")).await.unwrap(), Insert::Exists(first.clone()));
+    assert_eq!(store.insert(&device("d1", "E2")).await.unwrap(), Insert::IdTaken(first.clone()));
+    let elsewhere =
+        DeviceRecord { integration: IntegrationName::parse("city").unwrap(), ..device("d2", "E1") };
+    assert_eq!(store.insert(&elsewhere).await.unwrap(), Insert::Created);
+    assert_eq!(store.find(&first.integration, &first.external).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.find(&first.integration, &ExternalId::parse("none").unwrap()).await.unwrap(), None);
+    assert_eq!(store.get(&elsewhere.id).await.unwrap(), Some(elsewhere.clone()));
+    assert_eq!(store.version().await.unwrap(), version + 2, "grows with what changed, and only with that");
+
+    let changed = DeviceRecord {
+        name: Some("Tank".into()),
+        hub_id: Some("h".into()),
+        codec: Some("c".into()),
+        tags: vec!["roof".into(), "north;south".into()],
+        state: DeviceState::Parked,
+        ..first.clone()
+    };
+    assert!(store.update(&changed).await.unwrap());
+    assert_eq!(store.get(&first.id).await.unwrap(), Some(changed.clone()));
+    assert!(!store.update(&device("nobody", "E9")).await.unwrap());
+
+    let now = Timestamp::from_seconds(100).unwrap();
+    let unknown = DeviceId::parse("unknown").unwrap();
+    store.touch(&[(first.id.clone(), now), (unknown, now)]).await.unwrap();
+    store.touch(&[(first.id.clone(), now.minus(Duration::from_secs(50)))]).await.unwrap();
+    assert_eq!(store.get(&first.id).await.unwrap().unwrap().last_seen, Some(now), "never goes back");
+    assert_eq!(store.version().await.unwrap(), version + 3, "being heard is no change");
+
+    let list = async |filter: DeviceFilter, after: Option<&DeviceId>, limit| {
+        let found = store.list(&filter, after, limit).await.unwrap();
+        found.iter().map(|record| record.id.to_string()).collect::<Vec<_>>()
+    };
+    let all = DeviceFilter::default();
+    assert_eq!(list(all.clone(), None, 10).await, ["d1", "d2"]);
+    assert_eq!(list(all.clone(), None, 1).await, ["d1"]);
+    assert_eq!(list(all.clone(), Some(&first.id), 10).await, ["d2"]);
+    assert_eq!(list(DeviceFilter { tag: Some("north;south".into()), ..all.clone() }, None, 9).await, ["d1"]);
+    assert_eq!(list(DeviceFilter { state: Some(DeviceState::Active), ..all.clone() }, None, 9).await, ["d2"]);
+    let of_city = DeviceFilter { integration: Some(elsewhere.integration.clone()), ..all };
+    assert_eq!(list(of_city, None, 9).await, ["d2"]);
+
+    assert!(store.remove(&first.id).await.unwrap());
+    assert!(!store.remove(&first.id).await.unwrap());
+    assert_eq!(store.insert(&device("d1", "E2")).await.unwrap(), Insert::Created, "the id is free again");
+    assert_eq!(store.version().await.unwrap(), version + 5);
+}
+
+/// Letters are numbered, found by filter, marked, and removed for good.
+pub async fn dead_letters(store: &dyn DeadLetters) {
+    let letter = |integration: &str, device: Option<&str>, reason| NewDeadLetter {
+        at: Timestamp::from_seconds(9).unwrap(),
+        integration: IntegrationName::parse(integration).unwrap(),
+        device: device.map(str::to_owned),
+        reason,
+        detail: "why".into(),
+        request: Some(RawRequest {
+            method: "POST".into(),
+            path_device: Some("x".into()),
+            query: "a=1".into(),
+            content_type: None,
+            body: vec![0, 255],
+        }),
+        record: None,
+    };
+    let plain =
+        NewDeadLetter { request: None, record: Some(vec![1]), ..letter("city", Some("d"), Reason::Parked) };
+    store.bury(&[letter("farm", None, Reason::Unmappable), plain.clone()]).await.unwrap();
+    store.bury(&[letter("farm", Some("d"), Reason::Parked)]).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 3);
+    let numbers = async |filter: DeadLetterFilter, after, limit| {
+        let found = store.list(&filter, after, limit).await.unwrap();
+        found.iter().map(|letter| letter.number).collect::<Vec<_>>()
+    };
+    let all = DeadLetterFilter::default();
+    let every = numbers(all.clone(), 0, 10).await;
+    assert!(every.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(numbers(all.clone(), every[0], 1).await, every[1..2]);
+    let by_device = DeadLetterFilter { device: Some("d".into()), ..all.clone() };
+    assert_eq!(numbers(by_device.clone(), 0, 10).await, every[1..]);
+    assert_eq!(
+        numbers(DeadLetterFilter { reason: Some(Reason::Unmappable), ..all.clone() }, 0, 9).await,
+        every[..1]
+    );
+    let of_farm = DeadLetterFilter { integration: IntegrationName::parse("farm").ok(), ..by_device.clone() };
+    assert_eq!(numbers(of_farm, 0, 9).await, every[2..]);
+    let one = DeadLetterFilter { number: Some(every[1]), ..all.clone() };
+    assert_eq!(store.list(&one, 0, 9).await.unwrap()[0].letter, plain);
+    assert_eq!(store.list(&all, 0, 1).await.unwrap()[0].letter, letter("farm", None, Reason::Unmappable));
+
+    assert_eq!(store.mark_for_replay(&by_device).await.unwrap(), 2);
+    assert_eq!(store.mark_for_replay(&by_device).await.unwrap(), 0, "marked already");
+    assert_eq!(store.marked(1).await.unwrap()[0].number, every[1]);
+    store.unmark(every[1], "and again").await.unwrap();
+    let marked: Vec<u64> = store.marked(9).await.unwrap().iter().map(|letter| letter.number).collect();
+    assert_eq!(marked, every[2..]);
+    assert_eq!(store.list(&one, 0, 9).await.unwrap()[0].letter.detail, "and again");
+
+    store.remove(&[every[2], 999]).await.unwrap();
+    assert_eq!(store.trim(1).await.unwrap(), 1);
+    assert_eq!(numbers(all.clone(), 0, 9).await, every[1..2], "the oldest goes");
+    assert_eq!(store.trim(5).await.unwrap(), 0);
+    store.bury(&[letter("farm", None, Reason::Unmappable)]).await.unwrap();
+    assert!(numbers(all, every[1], 9).await[0] > every[2], "a number is never used twice");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{MemoryStore, block_on};
+    use super::*;
+
+    #[test]
+    fn the_store_in_memory_keeps_the_contract() {
+        block_on(outbox(&MemoryStore::default()));
+        block_on(dedup(&MemoryStore::default()));
+        block_on(registry(&MemoryStore::default()));
+        block_on(dead_letters(&MemoryStore::default()));
+    }
+}

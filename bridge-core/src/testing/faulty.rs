@@ -1,0 +1,114 @@
+//! A store that fails on demand, before it has done its work or after it: the answer that got lost.
+
+use std::sync::Mutex;
+
+use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
+use crate::ports::{
+    Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert,
+    NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError, StoreResult,
+};
+use crate::signal::lock;
+use crate::time::Timestamp;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every call fails and does nothing.
+    Before,
+    /// Every call does its work and fails.
+    After,
+}
+
+/// Wraps a store; with [`Fault::None`] it is that store.
+#[derive(Debug, Default)]
+pub struct Faulty<S> {
+    inner: S,
+    fault: Mutex<Fault>,
+}
+
+impl<S> Faulty<S> {
+    /// A wrapper that does nothing yet.
+    pub fn new(inner: S) -> Self {
+        Self { inner, fault: Mutex::default() }
+    }
+
+    /// From now on.
+    pub fn set(&self, fault: Fault) {
+        *lock(&self.fault) = fault;
+    }
+
+    /// The store behind it.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    fn call<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&'a S) -> BoxFuture<'a, StoreResult<T>>,
+    ) -> BoxFuture<'a, StoreResult<T>> {
+        let error = || Err(StoreError::Unavailable("injected".into()));
+        match *lock(&self.fault) {
+            Fault::None => work(&self.inner),
+            Fault::Before => Box::pin(async move { error() }),
+            Fault::After => {
+                let done = work(&self.inner);
+                Box::pin(async move { done.await.and_then(|_| error()) })
+            }
+        }
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
+        fn $name<'a>(&'a self, $($argument: $type),*) -> BoxFuture<'a, StoreResult<$output>> {
+            self.call(|inner| inner.$name($($argument),*))
+        }
+    )*};
+}
+
+impl<S: Outbox> Outbox for Faulty<S> {
+    forward! {
+        append(entries: &'a [OutboxEntry]) -> ();
+        remove(seqs: &'a [Seq]) -> ();
+        load(after: Seq, limit: usize) -> Vec<OutboxEntry>;
+        backlog() -> Backlog;
+    }
+}
+
+impl<S: Dedup> Dedup for Faulty<S> {
+    forward! {
+        seen(id: MessageId, since: Timestamp) -> bool;
+        recent(since: Timestamp, limit: usize) -> Vec<(MessageId, Timestamp)>;
+        remember(ids: &'a [(MessageId, Timestamp)]) -> ();
+        forget(before: Timestamp) -> u64;
+    }
+}
+
+impl<S: DeadLetters> DeadLetters for Faulty<S> {
+    forward! {
+        bury(letters: &'a [NewDeadLetter]) -> ();
+        list(filter: &'a DeadLetterFilter, after: u64, limit: usize) -> Vec<DeadLetter>;
+        mark_for_replay(filter: &'a DeadLetterFilter) -> u64;
+        marked(limit: usize) -> Vec<DeadLetter>;
+        unmark(number: u64, detail: &'a str) -> ();
+        remove(numbers: &'a [u64]) -> ();
+        trim(keep: u64) -> u64;
+        count() -> u64;
+    }
+}
+
+impl<S: Registry> Registry for Faulty<S> {
+    forward! {
+        find(integration: &'a IntegrationName, external: &'a ExternalId) -> Option<DeviceRecord>;
+        get(id: &'a DeviceId) -> Option<DeviceRecord>;
+        insert(record: &'a DeviceRecord) -> Insert;
+        update(record: &'a DeviceRecord) -> bool;
+        remove(id: &'a DeviceId) -> bool;
+        list(filter: &'a DeviceFilter, after: Option<&'a DeviceId>, limit: usize) -> Vec<DeviceRecord>;
+        touch(seen: &'a [(DeviceId, Timestamp)]) -> ();
+        version() -> u64;
+    }
+}
