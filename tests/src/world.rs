@@ -129,6 +129,11 @@ impl World {
         process
     }
 
+    /// What the bridge has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
     /// `device-bridge -c bridge.toml`, with the secret in its environment.
     pub fn bridge_command(&self) -> Command {
         let program = program();
@@ -150,7 +155,7 @@ impl World {
 }
 
 /// The binary beside the test's own.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("device-bridge");
     assert!(
