@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-embedded", &["bridge-core"]),
     ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded"]),
     ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "app"]),
+    ("bench", &[]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "app"]),
 ];
 

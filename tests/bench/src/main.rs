@@ -1,0 +1,125 @@
+//! The bridge against its floor: a bare HTTP server that publishes each body and awaits its PUBACK. Same machine, same
+//! broker, same load, alternating in one run; what is printed are ratios. Not a test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
+
+mod floor;
+mod load;
+mod process;
+mod proxy;
+
+use std::time::{Duration, Instant};
+
+use load::{Figures, run as load};
+use process::{Bridge, Server, start_broker, start_floor};
+
+/// Rounds of floor and bridge, of which the median counts.
+const ROUNDS: usize = 3;
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|first| first == "floor") {
+        return floor::run(arguments[2].parse().unwrap(), arguments[3].parse().unwrap()).await;
+    }
+    let seconds = if arguments.iter().any(|argument| argument == "full") { 10 } else { 4 };
+    let time = Duration::from_secs(seconds);
+    let folder = tempfile::tempdir().unwrap();
+    let (_broker, mqtt) = start_broker(folder.path()).await;
+
+    near(mqtt, time).await;
+    disk_first(mqtt, time).await;
+    far(mqtt, time).await;
+}
+
+/// 64 connections, the broker on the same machine.
+async fn near(mqtt: u16, time: Duration) {
+    let mut floors = Vec::new();
+    let mut bridges = Vec::new();
+    let mut memory = 0.0;
+    let mut idle = f64::MAX;
+    let mut ready = Vec::new();
+    for _ in 0..ROUNDS {
+        let floor = start_floor(mqtt).await;
+        load(floor.http(), 64, time / 4).await;
+        floors.push(measured(&floor, 64, time).await);
+        drop(floor);
+        let begun = Instant::now();
+        let bridge = Bridge::start(mqtt, "").await;
+        ready.push(begun.elapsed().as_secs_f64() * 1000.0);
+        idle = idle.min(bridge.memory_mib());
+        load(bridge.http(), 64, time / 4).await;
+        bridges.push(measured(&bridge, 64, time).await);
+        memory = f64::max(memory, bridge.memory_mib());
+    }
+    let (floor, bridge) = (median(floors), median(bridges));
+    println!("64 connections, 2 KB uplinks, 10,000 devices");
+    verdict("rate, of the floor's", bridge.rate / floor.rate, ">=", 0.7);
+    verdict("p99, of the floor's", bridge.p99 / floor.p99, "<=", 2.0);
+    verdict("CPU per message, of the floor's", bridge.cpu / floor.cpu, "<=", 2.0);
+    verdict("resident memory, MiB", memory, "<=", 40.0);
+    verdict("idle memory, MiB", idle, "<=", 20.0);
+    ready.sort_by(f64::total_cmp);
+    verdict("start to first answer, ms", ready[ready.len() / 2], "<=", 100.0);
+}
+
+async fn disk_first(mqtt: u16, time: Duration) {
+    let floor = start_floor(mqtt).await;
+    load(floor.http(), 64, time / 4).await;
+    let floor_figures = measured(&floor, 64, time).await;
+    drop(floor);
+    let bridge = Bridge::start(mqtt, "[delivery]\ndurability = \"disk-first\"\n").await;
+    load(bridge.http(), 64, time / 4).await;
+    let figures = measured(&bridge, 64, time).await;
+    println!("durability = \"disk-first\"");
+    verdict("rate, of the floor's", figures.rate / floor_figures.rate, ">=", 0.35);
+}
+
+/// 1,000 connections, the broker 50 ms away.
+async fn far(mqtt: u16, time: Duration) {
+    let far = proxy::start(mqtt, Duration::from_millis(25)).await;
+    let floor = start_floor(far).await;
+    load(floor.http(), 1000, time / 2).await;
+    let floor_figures = measured(&floor, 1000, time).await;
+    drop(floor);
+    println!("1,000 connections, hub 50 ms away");
+    for (name, hub, target) in [
+        ("rate, of the floor's", "", Some(0.7)),
+        (
+            "the same with one window of 100",
+            "connections = { min = 1, max = 1 }\nwindow = 100\nprotocol = \"3.1.1\"\n",
+            None,
+        ),
+    ] {
+        let bridge = Bridge::start_with_hub(far, hub).await;
+        load(bridge.http(), 1000, time).await;
+        let figures = measured(&bridge, 1000, time).await;
+        match target {
+            Some(target) => verdict(name, figures.rate / floor_figures.rate, ">=", target),
+            None => println!("  {name:<36} {:>8.2}", figures.rate / floor_figures.rate),
+        }
+    }
+}
+
+async fn measured(server: &impl Server, connections: usize, time: Duration) -> Figures {
+    let cpu = server.cpu_seconds();
+    let mut figures = load(server.http(), connections, time).await;
+    figures.cpu = (server.cpu_seconds() - cpu) / figures.answered as f64;
+    figures
+}
+
+/// By rate.
+fn median(mut figures: Vec<Figures>) -> Figures {
+    figures.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    figures.swap_remove(figures.len() / 2)
+}
+
+fn verdict(name: &str, value: f64, relation: &str, target: f64) {
+    let good = if relation == ">=" { value >= target } else { value <= target };
+    println!("  {name:<36} {value:>8.2}   {relation} {target:<6} {}", if good { "good" } else { "MISSED" });
+}
+
+/// The broker and servers bind free ports.
+pub(crate) fn address(port: u16) -> std::net::SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
