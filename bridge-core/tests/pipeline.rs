@@ -1,0 +1,352 @@
+//! The way of an uplink, with every port in memory and a clock that stands still: futures are polled by hand, so nothing here
+//! depends on time or threads.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bridge_core::counters::IntegrationCounters;
+use bridge_core::dedup::{DedupConfig, Deduplicator};
+use bridge_core::delivery::Delivery;
+use bridge_core::mux::{MuxConfig, Strategy};
+use bridge_core::pipeline::{Intake, Integration, Pipeline, States};
+use bridge_core::ports::{
+    Clock, DeadLetterFilter, DeadLetters, Dedup, DeviceRecord, DeviceState, HubEvents, HubRefusal, LinkId,
+    Outbox, OutboxEntry, RawRequest, Registry,
+};
+use bridge_core::registrar::{DeviceRule, Register, Registrar};
+use bridge_core::testing::{FakeHub, Fault, Faulty, ManualClock, MemoryStore, block_on, contract, poll_once};
+use bridge_core::trace::{Step, Tracer, Traces};
+use bridge_core::{
+    Decoded, ExternalDevice, IdempotencyKey, IntegrationName, Kind, Message, Reason, StateMark, Timestamp,
+    Uplink, Verdict,
+};
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+type Store = Faulty<MemoryStore>;
+
+struct World {
+    hub: Arc<FakeHub>,
+    store: Arc<Store>,
+    clock: Arc<ManualClock>,
+    pipeline: Arc<Pipeline>,
+    integration: Arc<Integration>,
+    tasks: Vec<Task>,
+}
+
+/// An acceptance under way.
+type Accepting = Pin<Box<dyn Future<Output = Vec<Verdict>>>>;
+
+impl World {
+    fn new(register: Register) -> Self {
+        Self::over(Arc::new(Faulty::new(MemoryStore::default())), register)
+    }
+
+    fn over(store: Arc<Store>, register: Register) -> Self {
+        let (hub, clock) = (Arc::new(FakeHub::default()), Arc::new(ManualClock::default()));
+        let dedup_config = DedupConfig { window: Duration::from_secs(4500), max_in_memory: 8 };
+        let dedup =
+            Arc::new(block_on(Deduplicator::open(dedup_config, store.clone(), clock.clone())).unwrap());
+        let mux = MuxConfig {
+            strategy: Strategy::Shared { min: 1, max: 1 },
+            ack_wait: Duration::from_secs(2),
+            disk_first: false,
+            max_waiting: 100,
+            max_stored: 100,
+            drain_rate: None,
+        };
+        let late = dedup.clone();
+        let delivery = Delivery::open(
+            mux,
+            hub.clone(),
+            store.clone(),
+            store.clone(),
+            clock.clone(),
+            Box::new(move |id| late.remember(id)),
+        );
+        let delivery = Arc::new(block_on(delivery).unwrap());
+        let pipeline = Arc::new(Pipeline {
+            registrar: block_on(Registrar::open(store.clone())).unwrap(),
+            dedup: dedup.clone(),
+            delivery: delivery.clone(),
+            dead_letters: store.clone(),
+            traces: Arc::new(Traces::new(100)),
+            clock: clock.clone(),
+            states: States::default(),
+        });
+        let integration = Arc::new(Integration {
+            name: IntegrationName::parse("farm").unwrap(),
+            source: "test",
+            devices: DeviceRule { register, ..DeviceRule::default() },
+            counters: Arc::new(IntegrationCounters::default()),
+        });
+        let (storing, timing) = (delivery.clone(), delivery.clone());
+        let tasks: Vec<Task> = vec![
+            Box::pin(async move { storing.run_store().await }),
+            Box::pin(async move { timing.run_timer().await }),
+            Box::pin(async move { dedup.run().await }),
+        ];
+        delivery.start();
+        Self { hub, store, clock, pipeline, integration, tasks }
+    }
+
+    /// Lets every task go as far as it can.
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            self.tasks.retain_mut(|task| poll_once(task).is_none());
+        }
+    }
+
+    fn accept(&self, uplinks: Vec<Uplink>) -> Accepting {
+        let (pipeline, integration, clock) =
+            (self.pipeline.clone(), self.integration.clone(), self.clock.clone());
+        Box::pin(async move {
+            let received_at = clock.wall();
+            let intake = Intake {
+                integration: &integration,
+                decoded: Decoded { uplinks, problems: Vec::new() },
+                received_at,
+                request: &|| RawRequest { body: b"kept".to_vec(), ..RawRequest::default() },
+                replayed: false,
+                tracer: Tracer::start(1, integration.name.clone(), received_at, clock.now()),
+            };
+            pipeline.accept(intake).await
+        })
+    }
+
+    /// Takes uplinks as far as they go without anything else happening.
+    fn answer(&mut self, accepting: &mut Accepting) -> Option<Vec<Verdict>> {
+        for _ in 0..10 {
+            if let Some(verdicts) = poll_once(accepting) {
+                return Some(verdicts);
+            }
+            self.settle();
+        }
+        None
+    }
+
+    fn now(&mut self, uplinks: Vec<Uplink>) -> Vec<Verdict> {
+        let mut accepting = self.accept(uplinks);
+        self.answer(&mut accepting).expect("answered at once")
+    }
+
+    fn link_up(&mut self) {
+        self.pipeline.delivery.link_up(LinkId(0), 10);
+        self.settle();
+    }
+
+    /// Acknowledges all that was published; the messages.
+    fn acknowledge(&mut self) -> Vec<Arc<Message>> {
+        let published = self.hub.take();
+        published.iter().for_each(|(_, token, _)| self.pipeline.delivery.acknowledged(*token));
+        self.settle();
+        published.into_iter().map(|(_, _, message)| message).collect()
+    }
+
+    fn letters(&self) -> Vec<Reason> {
+        let letters = block_on(DeadLetters::list(&*self.store, &DeadLetterFilter::default(), 0, 99)).unwrap();
+        letters.iter().map(|letter| letter.letter.reason).collect()
+    }
+
+    fn outbox(&self) -> Vec<OutboxEntry> {
+        block_on(self.store.load(0, 99)).unwrap()
+    }
+}
+
+fn uplink(device: &str, number: u32) -> Uplink {
+    let key = IdempotencyKey::from_texts(&[device, &number.to_string()]);
+    Uplink::new(Some(ExternalDevice::new(device)), Kind::Telemetry, key)
+}
+
+#[test]
+fn acknowledged_by_the_hub_is_delivered_and_a_copy_is_a_duplicate() {
+    let mut world = World::new(Register::Auto);
+    world.link_up();
+    let mut accepting = world.accept(vec![uplink("a", 1)]);
+    assert_eq!(world.answer(&mut accepting), None, "no answer before the acknowledgement");
+    assert_eq!(world.acknowledge().len(), 1);
+    assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Delivered]));
+    assert_eq!(world.now(vec![uplink("a", 1)]), [Verdict::Duplicate]);
+    assert!(world.hub.take().is_empty() && world.outbox().is_empty());
+    let trace = &world.pipeline.traces.after(Some(0), 9)[0];
+    let steps: Vec<Step> = trace.steps.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [Step::Received, Step::Resolved, Step::Deduplicated, Step::Queued, Step::Acknowledged]);
+}
+
+#[test]
+fn late_means_stored_and_the_acknowledgement_ends_the_entry() {
+    let mut world = World::new(Register::Auto);
+    world.link_up();
+    let mut accepting = world.accept(vec![uplink("a", 1)]);
+    assert_eq!(world.answer(&mut accepting), None);
+    world.clock.advance(Duration::from_secs(2));
+    assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Stored]));
+    assert_eq!(world.outbox().len(), 1);
+    assert_eq!(world.acknowledge().len(), 1);
+    assert!(world.outbox().is_empty());
+}
+
+#[test]
+fn no_hub_means_disk_and_no_disk_means_retry() {
+    let mut world = World::new(Register::Auto);
+    assert_eq!(world.now(vec![uplink("a", 1), uplink("b", 1)]), [Verdict::Stored, Verdict::Stored]);
+    world.store.set(Fault::Before);
+    assert!(matches!(world.now(vec![uplink("a", 2)])[..], [Verdict::Retry(_)]));
+    world.store.set(Fault::None);
+    assert_eq!(world.now(vec![uplink("a", 2)]), [Verdict::Stored], "refused is not remembered");
+    world.link_up();
+    let delivered = world.acknowledge();
+    let order: Vec<_> = delivered.iter().map(|m| m.device.as_ref().unwrap().as_str()).collect();
+    assert_eq!(order, ["a", "b", "a"]);
+    assert!(world.outbox().is_empty());
+}
+
+#[test]
+fn an_append_whose_answer_was_lost_is_told_as_retry_and_doubles_with_one_id() {
+    let mut world = World::new(Register::Auto);
+    assert_eq!(world.now(vec![uplink("a", 1)]), [Verdict::Stored]);
+    world.store.set(Fault::After);
+    assert!(matches!(world.now(vec![uplink("a", 2)])[..], [Verdict::Retry(_)]));
+    world.store.set(Fault::None);
+    assert_eq!(world.now(vec![uplink("a", 2)]), [Verdict::Stored]);
+    let entries = world.outbox();
+    assert_eq!(entries.len(), 3);
+    assert_eq!(entries[1].id, entries[2].id, "consumers can tell");
+}
+
+#[test]
+fn two_copies_at_once_are_one_message() {
+    let mut world = World::new(Register::Auto);
+    world.link_up();
+    let (mut first, mut second) = (world.accept(vec![uplink("a", 1)]), world.accept(vec![uplink("a", 1)]));
+    assert_eq!((world.answer(&mut first), world.answer(&mut second)), (None, None));
+    assert_eq!(world.acknowledge().len(), 1);
+    assert_eq!(world.answer(&mut first), Some(vec![Verdict::Delivered]));
+    assert_eq!(world.answer(&mut second), Some(vec![Verdict::Duplicate]));
+    world.clock.advance(Duration::from_secs(1));
+    let mut batch = world.accept(vec![uplink("b", 1), uplink("b", 1)]);
+    assert_eq!(world.answer(&mut batch), None);
+    world.acknowledge();
+    assert_eq!(world.answer(&mut batch), Some(vec![Verdict::Delivered, Verdict::Duplicate]));
+}
+
+#[test]
+fn what_the_hub_will_never_take_is_a_dead_letter() {
+    let mut world = World::new(Register::Auto);
+    world.link_up();
+    let mut accepting = world.accept(vec![uplink("a", 1)]);
+    assert_eq!(world.answer(&mut accepting), None);
+    let (_, token, _) = world.hub.take()[0].clone();
+    world.pipeline.delivery.refused(token, HubRefusal::Never("too large".into()));
+    assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Rejected(Reason::RefusedByHub)]));
+    assert_eq!(world.letters(), [Reason::RefusedByHub]);
+}
+
+#[test]
+fn devices_by_rule() {
+    let mut off = World::new(Register::Off);
+    assert_eq!(off.now(vec![uplink("a", 1)]), [Verdict::Rejected(Reason::UnknownDevice)]);
+    let mut park = World::new(Register::Park);
+    assert_eq!(park.now(vec![uplink("a", 1)]), [Verdict::Rejected(Reason::Parked)]);
+    let mut record: DeviceRecord =
+        block_on(Registry::list(&*park.store, &Default::default(), None, 9)).unwrap().remove(0);
+    record.state = DeviceState::Active;
+    block_on(Registry::update(&*park.store, &record)).unwrap();
+    block_on(park.pipeline.registrar.refresh()).unwrap();
+    assert_eq!(park.now(vec![uplink("a", 1)]), [Verdict::Stored], "what somebody else approved is approved");
+    let mut auto = World::new(Register::Auto);
+    assert_eq!(auto.now(vec![uplink("Tank 7", 1)]), [Verdict::Stored]);
+    assert_eq!(auto.now(vec![uplink("tank/7", 1)]), [Verdict::Rejected(Reason::DeviceIdCollision)]);
+    assert_eq!(auto.now(vec![uplink("\u{1}", 1)]), [Verdict::Rejected(Reason::InvalidDeviceId)]);
+    let scoped = |scope: &str, number| {
+        let mut uplink = uplink("shared", number);
+        uplink.device = Some(ExternalDevice { scope: Some(scope.into()), ..ExternalDevice::new("shared") });
+        uplink
+    };
+    assert_eq!(auto.now(vec![scoped("app1", 1)]), [Verdict::Stored]);
+    assert_eq!(auto.now(vec![scoped("app2", 2)]), [Verdict::Rejected(Reason::DeviceIdCollision)]);
+    assert_eq!(auto.now(vec![uplink("shared", 3)]), [Verdict::Stored], "a masked scope is no other scope");
+}
+
+#[test]
+fn heard_devices_are_noted_behind() {
+    let mut world = World::new(Register::Auto);
+    world.now(vec![uplink("a", 1)]);
+    world.clock.advance(Duration::from_secs(60));
+    world.now(vec![uplink("a", 2)]);
+    block_on(world.pipeline.registrar.flush()).unwrap();
+    let record = block_on(Registry::list(&*world.store, &Default::default(), None, 9)).unwrap().remove(0);
+    assert_eq!(record.last_seen, Some(world.clock.wall()));
+}
+
+#[test]
+fn an_older_report_of_a_state_is_marked() {
+    let mut world = World::new(Register::Auto);
+    let report = |number, rank| {
+        let mut uplink = uplink("a", number);
+        uplink.kind = Kind::Connection;
+        uplink.state = Some(StateMark { subject: "connection".into(), rank });
+        uplink
+    };
+    world.now(vec![report(1, 10), report(2, 5), report(3, 11)]);
+    let superseded: Vec<bool> =
+        world.outbox().iter().map(|entry| Message::from_record(&entry.record).unwrap().superseded).collect();
+    assert_eq!(superseded, [false, true, false]);
+}
+
+#[test]
+fn ids_are_remembered_over_a_restart_and_beyond_memory() {
+    let store = Arc::new(Faulty::new(MemoryStore::default()));
+    let mut world = World::over(store.clone(), Register::Auto);
+    for number in 0..30 {
+        assert_eq!(world.now(vec![uplink("a", number)]), [Verdict::Stored]);
+    }
+    block_on(world.pipeline.dedup.flush()).unwrap();
+    assert_eq!(world.now(vec![uplink("a", 0)]), [Verdict::Duplicate], "memory holds eight, the store all");
+    let mut again = World::over(store.clone(), Register::Auto);
+    for number in 0..30 {
+        assert_eq!(again.now(vec![uplink("a", number)]), [Verdict::Duplicate]);
+    }
+    let late = again.clock.wall().plus(Duration::from_secs(1));
+    assert_eq!(block_on(store.forget(late)).unwrap(), 30);
+}
+
+#[test]
+fn ids_that_could_not_be_written_are_written_later() {
+    let mut world = World::new(Register::Auto);
+    world.now(vec![uplink("a", 1)]);
+    world.store.set(Fault::Before);
+    assert!(block_on(world.pipeline.dedup.flush()).is_err());
+    world.store.set(Fault::None);
+    block_on(world.pipeline.dedup.flush()).unwrap();
+    assert_eq!(block_on(world.store.recent(Timestamp::EPOCH, 9)).unwrap().len(), 1);
+}
+
+#[test]
+fn a_damaged_record_is_set_aside_and_its_neighbours_go_on() {
+    let store = Arc::new(Faulty::new(MemoryStore::default()));
+    let mut first = World::over(store.clone(), Register::Auto);
+    first.now(vec![uplink("a", 1)]);
+    block_on(store.append(&[contract::entry(2, "a")])).unwrap();
+    let mut world = World::over(store, Register::Auto);
+    world.link_up();
+    assert_eq!(world.acknowledge().len(), 1);
+    assert_eq!(world.letters(), [Reason::Unreadable]);
+    assert!(world.outbox().is_empty());
+}
+
+#[test]
+fn a_drain_answers_everything() {
+    let mut world = World::new(Register::Auto);
+    world.link_up();
+    let mut accepting = world.accept(vec![uplink("a", 1)]);
+    assert_eq!(world.answer(&mut accepting), None);
+    let delivery = world.pipeline.delivery.clone();
+    world.tasks.push(Box::pin(async move { delivery.drain(Duration::from_secs(1)).await }));
+    world.settle();
+    assert!(matches!(world.now(vec![uplink("b", 1)])[..], [Verdict::Retry(_)]), "nothing new is taken");
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Stored]));
+}
