@@ -1,7 +1,7 @@
 //! The way of an uplink, with every port in memory and a clock that stands still: futures are polled by hand, so nothing here
 //! depends on time or threads.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::pin::Pin;
 use std::sync::Arc;
