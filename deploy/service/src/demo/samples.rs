@@ -78,13 +78,12 @@ impl Sample {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now = Timestamp::from_millis(i64::try_from(ms).unwrap_or(0)).unwrap_or(Timestamp::EPOCH);
+        // With milliseconds in it, so that a demo started twice within a second does not repeat itself. Sigfox counts to 4095.
+        let count = (i64::from(COUNT.fetch_add(1, Relaxed)) + now.as_millis()) % 4096;
         self.template
             .trim_end()
             .replace("{now}", &(now.as_millis() / 1000).to_string())
             .replace("{now_iso}", &now.to_string())
-            .replace(
-                "{count}",
-                &(COUNT.fetch_add(1, Relaxed) + (now.as_millis() / 1000 % 4000) as u32).to_string(),
-            )
+            .replace("{count}", &count.to_string())
     }
 }
