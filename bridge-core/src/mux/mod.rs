@@ -16,17 +16,20 @@
 //! 4. A lane is on one link as long as anything of it is queued or in flight there.
 //! 5. Everything is bounded: waiting senders, entries in memory, publishes per link.
 
+mod drain;
 mod lane;
 mod link;
 mod outcome;
+mod scaling;
 mod strategy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use drain::Drain;
 use lane::Lane;
 use link::{Link, Source};
 pub use outcome::{Outcome, Output, Stats};
@@ -106,38 +109,6 @@ enum Place {
     Settled,
 }
 
-/// Reading the outbox back.
-#[derive(Debug, Default)]
-struct Drain {
-    /// Entries that are in the outbox only.
-    spilled: u64,
-    /// Everything up to here is in memory or gone.
-    cursor: Seq,
-    loading: Option<Loading>,
-    /// Entries that are in memory too.
-    resident: usize,
-    /// Those of them that were read back.
-    loaded: usize,
-    /// The pace: no load before this.
-    not_before: Option<Instant>,
-}
-
-/// A load under way.
-#[derive(Debug)]
-struct Loading {
-    after: Seq,
-    /// The highest `seq` when it was asked for: no entry up to here can be missing in the answer.
-    up_to: Seq,
-    /// Removed since; may still turn up in the answer.
-    removed: HashSet<Seq>,
-    /// An entry at or before `after` came back to the outbox: what the answer brings must not overtake it.
-    stale: bool,
-}
-
-/// How many entries of the outbox are read ahead of their turn.
-const READ_AHEAD: usize = 512;
-/// How many loads per second a paced outbox is spread over.
-const LOADS_PER_SECOND: usize = 10;
 /// How long a link rests after the hub asked for a pause.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -295,69 +266,6 @@ impl Mux {
         self.pump_lane(&lane, now);
         self.forget_if_idle(&lane);
         self.load_if_due(now);
-    }
-
-    /// A load ended; `entries` are in order. Empty also when the store failed: `retry_at` then says when to try again.
-    pub fn handle_loaded(
-        &mut self,
-        entries: Vec<(Seq, Arc<str>, Arc<Message>)>,
-        retry_at: Option<Instant>,
-        now: Instant,
-    ) {
-        let Some(loading) = self.drain.loading.take() else { return };
-        if let Some(at) = retry_at {
-            self.drain.not_before = Some(at);
-            return;
-        }
-        if let Some(rate) = self.config.drain_rate {
-            self.drain.not_before = Some(now + Duration::from_secs(entries.len() as u64) / rate.max(1));
-        }
-        if loading.stale {
-            return self.load_if_due(now);
-        }
-        self.drain.cursor = if entries.is_empty() { loading.up_to } else { loading.after };
-        for (seq, lane_name, message) in entries {
-            if self.by_seq.contains_key(&seq) || loading.removed.contains(&seq) {
-                self.drain.cursor = seq;
-                continue;
-            }
-            let token = Token(self.next_token);
-            self.next_token += 1;
-            let live = Live {
-                lane: lane_name.clone(),
-                message,
-                waiting: false,
-                entry: Some((seq, Entry::Safe)),
-                place: Place::Nowhere,
-                loaded: true,
-            };
-            self.live.insert(token, live);
-            if !self.queue(token) {
-                // No link is up any more; handle_link_up starts over.
-                self.live.remove(&token);
-                break;
-            }
-            self.by_seq.insert(seq, token);
-            self.drain.cursor = seq;
-            self.drain.spilled = self.drain.spilled.saturating_sub(1);
-            self.drain.resident += 1;
-            self.drain.loaded += 1;
-            if let Some(lane) = self.lanes.get_mut(&lane_name) {
-                lane.resident += 1;
-                lane.stored = lane.stored.max(lane.resident);
-            }
-            self.pump_lane(&lane_name, now);
-        }
-        self.load_if_due(now);
-    }
-
-    /// An entry could not be read back and was taken out of the outbox by whoever loaded it.
-    pub fn handle_unreadable(&mut self, lane: &Arc<str>) {
-        self.drain.spilled = self.drain.spilled.saturating_sub(1);
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.stored = lane.stored.saturating_sub(1).max(lane.resident);
-        }
-        self.forget_if_idle(lane);
     }
 
     /// Does what is due: see [`poll_timeout`](Self::poll_timeout).
@@ -666,103 +574,6 @@ impl Mux {
         {
             self.deadlines.pop_front();
         }
-    }
-
-    fn open_links(&mut self, wanted: u32) {
-        let mut next = (0..).map(LinkId);
-        while (self.links.len() as u32) < wanted {
-            // invariant: the range of ids is endless and `wanted` is a u32.
-            let Some(id) = next.find(|id| !self.links.contains_key(id)) else { return };
-            self.links.insert(id, Link::new());
-            self.outputs.push_back(Output::Open { link: id });
-        }
-    }
-
-    /// More than a quarter of all windows waits, and not in the outbox: open more links.
-    fn grow_if_crowded(&mut self, now: Instant) {
-        let open = self.links.len() as u32;
-        let grown = self.config.strategy.grown(open);
-        if grown <= open || self.last_growth.is_some_and(|at| at + strategy::GROW_AFTER > now) {
-            return;
-        }
-        let windows: usize = self.links.values().filter_map(|link| link.window).sum();
-        let queued: usize = self.links.values().map(|link| link.fresh.len()).sum();
-        if queued > windows / 4 && self.links.values().all(|link| link.window.is_some()) {
-            self.last_growth = Some(now);
-            self.load_checked = Some(now);
-            self.links.values_mut().for_each(|link| link.retiring = false);
-            self.open_links(grown);
-        }
-    }
-
-    /// The last link goes when, for a while, the others could have carried everything with three quarters to spare.
-    fn shrink_if_idle(&mut self, now: Instant) {
-        if self.load_checked.is_some_and(|at| at + strategy::SHRINK_AFTER > now) {
-            return;
-        }
-        self.load_checked = Some(now);
-        let peak: usize = self.links.values_mut().map(|link| std::mem::take(&mut link.peak)).sum();
-        if self.links.len() <= self.config.strategy.initial() as usize {
-            return;
-        }
-        let Some((&last, _)) = self.links.last_key_value() else { return };
-        let others: usize = self.links.range(..last).filter_map(|(_, link)| link.window).sum();
-        if peak <= others / 4
-            && let Some(link) = self.links.get_mut(&last)
-        {
-            link.retiring = true;
-            self.close_if_retired();
-        }
-    }
-
-    fn close_if_retired(&mut self) {
-        let Some((&id, link)) = self.links.last_key_value() else { return };
-        if link.retiring && link.is_empty() {
-            self.links.remove(&id);
-            self.outputs.push_back(Output::Close { link: id });
-        }
-    }
-
-    // --- the outbox ---
-
-    fn rewind(&mut self, to: Seq) {
-        self.drain.cursor = self.drain.cursor.min(to);
-        if let Some(loading) = &mut self.drain.loading {
-            loading.stale |= to < loading.after;
-        }
-    }
-
-    /// Entries that may stay in memory when they come from senders.
-    fn keep_limit(&self) -> usize {
-        self.windows().saturating_mul(4).max(READ_AHEAD)
-    }
-
-    fn windows(&self) -> usize {
-        self.links.values().filter_map(|link| link.window).sum()
-    }
-
-    /// Loads when entries wait in the outbox only, and half of what was read ahead is used up.
-    fn load_if_due(&mut self, now: Instant) {
-        let room = READ_AHEAD.saturating_sub(self.drain.loaded);
-        let routable = self.links.values().any(Link::is_routable);
-        let paced = self.drain.not_before.is_some_and(|at| at > now);
-        let more = self.drain.spilled > 0 && self.drain.cursor < self.last_seq;
-        if self.closing
-            || self.drain.loading.is_some()
-            || !more
-            || !routable
-            || room < READ_AHEAD / 2
-            || paced
-        {
-            return;
-        }
-        let pace =
-            self.config.drain_rate.map_or(usize::MAX, |rate| (rate as usize / LOADS_PER_SECOND).max(1));
-        let limit = room.min(pace);
-        let after = self.drain.cursor;
-        self.drain.loading =
-            Some(Loading { after, up_to: self.last_seq, removed: HashSet::new(), stale: false });
-        self.outputs.push_back(Output::Load { after, limit });
     }
 
     fn forget_if_idle(&mut self, lane: &Arc<str>) {
