@@ -44,11 +44,31 @@ const DEEPEST: usize = 100;
 /// # Errors
 /// When the text is not JSON, or nested deeper than 100 levels.
 pub(super) fn parse_json(text: &[u8]) -> Result<Value, Malformed> {
-    let value = serde_json::from_slice(text)?;
-    if is_deeper_than(DEEPEST, &value) {
-        return Err(Malformed(format!("the JSON is nested deeper than {DEEPEST} levels")));
+    refuse_deep_nesting(text)?;
+    Ok(serde_json::from_slice(text)?)
+}
+
+/// Looks at brackets alone, before anything is parsed.
+///
+/// # Errors
+/// When the text is nested deeper than 100 levels.
+pub(super) fn refuse_deep_nesting(json: &[u8]) -> Result<(), Malformed> {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(Malformed(format!("the JSON is nested deeper than {DEEPEST} levels")));
+        }
     }
-    Ok(value)
+    Ok(())
 }
 
 /// Parses a JSON object.
@@ -158,15 +178,6 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
-fn is_deeper_than(levels: usize, value: &Value) -> bool {
-    match value {
-        Value::Array(_) | Value::Object(_) if levels == 0 => true,
-        Value::Array(items) => items.iter().any(|item| is_deeper_than(levels - 1, item)),
-        Value::Object(fields) => fields.values().any(|field| is_deeper_than(levels - 1, field)),
-        _ => false,
-    }
-}
-
 /// Bytes from an even number of hex digits of either case.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
@@ -241,6 +252,17 @@ mod tests {
         assert_eq!(object["b"], "x y");
         assert_eq!(object["c"], "");
         assert_eq!(object["d"], "\u{fffd}");
+    }
+
+    #[test]
+    fn brackets_in_texts_are_not_levels() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse_json(nested(100).as_bytes()).is_ok());
+        assert!(parse_json(nested(101).as_bytes()).is_err());
+        let texts = format!(r#"{{"a":"{}","b":"\\\"{}"}}"#, "[".repeat(500), "{".repeat(500));
+        assert!(parse_json(texts.as_bytes()).is_ok());
+        let siblings = format!("[{}]", vec!["[]"; 500].join(","));
+        assert!(parse_json(siblings.as_bytes()).is_ok());
     }
 
     #[test]

@@ -28,7 +28,7 @@ use self::wire::Event;
 use crate::connector::{
     AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
 };
-use crate::connectors::fields::parse_pairs;
+use crate::connectors::fields::{self, parse_pairs};
 use crate::connectors::lenient::Field;
 use crate::connectors::lora;
 use crate::connectors::redact::{self, Redaction};
@@ -72,6 +72,7 @@ impl Decode for ChirpStack {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
         let advice = "the integration sends protobuf; choose JSON as its payload encoding in ChirpStack";
         lora::refuse_protobuf(request, advice)?;
+        fields::refuse_deep_nesting(request.body)?;
         let event: Field<Event<'_>> = serde_json::from_slice(request.body)?;
         let Field::Is(mut event) = event else {
             return Ok(Decoded::problem(Reason::Unmappable, "the JSON is not an object"));

@@ -43,6 +43,7 @@ use self::wire::{DISCRIMINATORS, Envelope};
 use crate::connector::{
     AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
 };
+use crate::connectors::fields;
 use crate::connectors::lenient::Field;
 use crate::connectors::lora;
 use crate::connectors::redact::{self, Redaction};
@@ -87,6 +88,7 @@ impl Decode for Ttn {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
         let advice = "the webhook sends protobuf; choose the format JSON in the console";
         lora::refuse_protobuf(request, advice)?;
+        fields::refuse_deep_nesting(request.body)?;
         let mut decoded = Decoded::default();
         if request.content_type == "application/x-ndjson" {
             let lines =
