@@ -14,7 +14,7 @@ use crate::message::Message;
 use crate::mux::{Mux, MuxConfig, Outcome, Output, Stats};
 use crate::ports::{
     Clock, DeadLetters, Hub, HubEvents, HubRefusal, LinkId, NewDeadLetter, Outbox, OutboxEntry, Seq,
-    StoreResult, Token,
+    StoreResult, Token, TokenHash,
 };
 use crate::signal::{Signal, either, lock};
 use crate::verdict::Reason;
@@ -37,7 +37,7 @@ pub struct Delivery {
 
 struct Inner {
     mux: Mux,
-    waiters: HashMap<Token, oneshot::Sender<Outcome>>,
+    waiters: HashMap<Token, oneshot::Sender<Outcome>, TokenHash>,
     commands: VecDeque<Output>,
     armed: Option<Instant>,
     /// Commands handed to the store and not yet done.
@@ -68,7 +68,7 @@ impl Delivery {
         let mux = Mux::new(config, backlog.lanes, backlog.last_seq, clock.now());
         let inner = Inner {
             mux,
-            waiters: HashMap::new(),
+            waiters: HashMap::default(),
             commands: VecDeque::new(),
             armed: None,
             busy: false,
@@ -376,8 +376,8 @@ impl HubEvents for Delivery {
         self.step(|inner, now| inner.mux.handle_link_down(link, now));
     }
 
-    fn acknowledged(&self, token: Token) {
-        self.step(|inner, now| inner.mux.handle_acknowledged(token, now));
+    fn acknowledged(&self, tokens: &[Token]) {
+        self.step(|inner, now| tokens.iter().for_each(|token| inner.mux.handle_acknowledged(*token, now)));
     }
 
     fn refused(&self, token: Token, refusal: HubRefusal) {

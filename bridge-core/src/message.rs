@@ -1,6 +1,7 @@
 //! What the bridge delivers to the hub, whatever the source was. Not here: how a hub writes it (the dialects of
 //! `mqtt-hub`). The serde forms are the bridge's own form at rest (outbox), not a wire format.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub struct Message {
     /// The device in the hub; none for events of an integration as a whole.
     pub device: Option<DeviceId>,
     /// The connector that decoded it: `ttn`, `sigfox`, ...
-    pub source: String,
+    pub source: Cow<'static, str>,
     /// The configured integration that it came in by.
     pub integration: IntegrationName,
     /// What it is about.

@@ -140,7 +140,7 @@ impl World {
     /// Acknowledges all that was published; the messages.
     fn acknowledge(&mut self) -> Vec<Arc<Message>> {
         let published = self.hub.take();
-        published.iter().for_each(|(_, token, _)| self.pipeline.delivery.acknowledged(*token));
+        published.iter().for_each(|(_, token, _)| self.pipeline.delivery.acknowledged(&[*token]));
         self.settle();
         published.into_iter().map(|(_, _, message)| message).collect()
     }
@@ -171,7 +171,7 @@ fn acknowledged_by_the_hub_is_delivered_and_a_copy_is_a_duplicate() {
     assert_eq!(world.now(vec![uplink("a", 1)]), [Verdict::Duplicate]);
     assert!(world.hub.take().is_empty() && world.outbox().is_empty());
     let trace = &world.pipeline.traces.after(Some(0), 9)[0];
-    let steps: Vec<Step> = trace.steps.iter().map(|(step, _)| *step).collect();
+    let steps: Vec<Step> = trace.steps.iter().map(|(step, _)| step).collect();
     assert_eq!(steps, [Step::Received, Step::Resolved, Step::Deduplicated, Step::Queued, Step::Acknowledged]);
 }
 

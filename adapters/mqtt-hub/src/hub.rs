@@ -59,7 +59,7 @@ impl MqttHub {
     pub async fn shutdown(&self, wait: Duration) {
         let links: Vec<_> = self.links().drain().map(|(_, link)| link).collect();
         for (link, _) in &links {
-            link.close(&*self.shared.dialect);
+            link.close();
         }
         let all = async {
             for (_, task) in links {
@@ -83,20 +83,19 @@ impl Hub for MqttHub {
         let task = LinkTask::new(link.clone(), self.shared.clone());
         let handle = self.runtime.spawn(task.run());
         if let Some((old, _)) = self.links().insert(id, (link, handle)) {
-            old.close(&*self.shared.dialect);
+            old.close();
         }
     }
 
     fn publish(&self, link: LinkId, token: Token, message: Arc<Message>) {
-        let link = self.links().get(&link).map(|(link, _)| link.clone());
-        if let Some(link) = link {
-            link.publish(token, self.shared.dialect.publication(&message));
+        if let Some((link, _)) = self.links().get(&link) {
+            link.publish(token, message);
         }
     }
 
     fn close(&self, link: LinkId) {
         if let Some((link, _)) = self.links().remove(&link) {
-            link.close(&*self.shared.dialect);
+            link.close();
         }
     }
 }

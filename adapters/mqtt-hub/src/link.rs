@@ -1,43 +1,36 @@
 //! The life of one link: connect, say hello, follow every publish to its answer, and on the first error throw the
 //! connection away and start over after a while. Not here: resending anything.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bridge_core::Message;
 use bridge_core::ports::{HubRefusal, LinkId, Token};
 use tokio::sync::Notify;
 
 use crate::backoff::{Backoff, GOOD};
-use crate::client::{self, Client, Connection, Happening, OWN_PUBLISHES};
-use crate::dialect::{Dialect, Publication};
+use crate::connection::Connection;
+use crate::dialect::Publication;
 use crate::hub::Shared;
+use crate::in_flight::InFlight;
+use crate::wire::{self, ConnAck, Incoming};
 
 /// What callers and the link's task share.
 pub(crate) struct Link {
     id: LinkId,
     state: Mutex<State>,
-    /// Wakes the task when a publish was refused before it was sent, or the link is to close.
+    /// Wakes the task when there is something to publish, or the link is to close.
     woken: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    /// Set while the link is up.
-    epoch: Option<Epoch>,
-    /// Refused before they were sent; the task reports them, because callers must not be called back.
-    refused: Vec<(Token, HubRefusal)>,
+    up: bool,
+    /// To be published, in order.
+    queue: Vec<(Token, Arc<Message>)>,
     closing: bool,
 }
 
-/// What is on its way on the current connection.
-struct Epoch {
-    client: Client,
-    /// Handed to the client, in order; none for the bridge's own. The client reports packet identifiers in this order.
-    queued: VecDeque<Option<Token>>,
-    max_payload: usize,
-}
-
-/// Bytes of a PUBLISH beside topic, payload and properties, generously.
+/// Bytes of a PUBLISH beside topic and payload, generously.
 const PACKET_OVERHEAD: usize = 512;
 
 impl Link {
@@ -45,34 +38,23 @@ impl Link {
         Self { id, state: Mutex::default(), woken: Notify::new() }
     }
 
-    /// Hands a publish to the connection. While the link is down it is dropped: its outcome is the `link_down` that was
+    /// Hands a publish to the link's task. While the link is down it is dropped: its outcome is the `link_down` that was
     /// or will be reported.
-    pub(crate) fn publish(&self, token: Token, publication: Publication) {
+    pub(crate) fn publish(&self, token: Token, message: Arc<Message>) {
         let mut state = self.state();
-        let Some(epoch) = &mut state.epoch else { return };
-        let size = publication.payload.len() + publication.topic.len();
-        if size > epoch.max_payload {
-            let detail = format!("the message of {size} bytes is larger than the hub takes");
-            state.refused.push((token, HubRefusal::Never(detail)));
-            return self.woken.notify_one();
+        if !state.up {
+            return;
         }
-        epoch.queued.push_back(Some(token));
-        if !epoch.client.publish(publication) {
-            // The connection has ended; its task is about to say so.
-            epoch.queued.pop_back();
+        state.queue.push((token, message));
+        if state.queue.len() == 1 {
+            drop(state);
+            self.woken.notify_one();
         }
     }
 
     /// Ends the link after what is queued; link 0 says good-bye for the bridge.
-    pub(crate) fn close(&self, dialect: &dyn Dialect) {
-        let mut state = self.state();
-        state.closing = true;
-        if let Some(epoch) = &mut state.epoch {
-            if self.id == LinkId(0) && epoch.client.publish(dialect.death()) {
-                epoch.queued.push_back(None);
-            }
-            epoch.client.disconnect();
-        }
+    pub(crate) fn close(&self) {
+        self.state().closing = true;
         self.woken.notify_one();
     }
 
@@ -100,7 +82,6 @@ impl LinkTask {
             let started = self.shared.clock.now();
             let (was_up, reason) = self.epoch().await;
             let ended = self.shared.clock.now();
-            self.link.state().refused.clear();
             if was_up && let Some(events) = self.shared.events.get() {
                 events.link_down(self.link.id, &reason);
             }
@@ -122,95 +103,188 @@ impl LinkTask {
 
     /// One connection, from CONNECT to its end: whether it was up, and why it ended.
     async fn epoch(&self) -> (bool, String) {
-        let shared = &*self.shared;
-        let primary = self.link.id == LinkId(0);
-        let client_id = format!("{}-{}", shared.config.client_id, self.link.id.0);
-        let will = primary.then(|| shared.dialect.death());
-        let (client, mut connection) = client::open(&shared.config, shared.tls.as_ref(), client_id, will);
-        let first = tokio::select! {
-            first = tokio::time::timeout(shared.config.connect_timeout, connection.next()) => first,
+        let config = &self.shared.config;
+        let client_id = format!("{}-{}", config.client_id, self.link.id.0);
+        let will = self.is_primary().then(|| self.shared.dialect.death());
+        let opening = Connection::open(config, self.shared.tls.as_ref(), &client_id, will.as_ref());
+        let opened = tokio::select! {
+            opened = tokio::time::timeout(config.connect_timeout, opening) => opened,
             () = self.closed() => return (false, "closed".into()),
         };
-        let (receive_maximum, maximum_packet) = match first {
+        let (connection, granted) = match opened {
             Err(_) => return (false, "the hub did not answer in time".into()),
             Ok(Err(reason)) => return (false, reason),
-            Ok(Ok(Happening::Connected { receive_maximum, maximum_packet })) => {
-                (receive_maximum, maximum_packet)
-            }
-            Ok(Ok(other)) => return (false, format!("unexpected {other:?} before CONNACK")),
+            Ok(Ok(opened)) => opened,
         };
-        let max_packet = shared.config.max_packet.min(maximum_packet.unwrap_or(u32::MAX)) as usize;
-        let mut epoch = Epoch {
-            client,
-            queued: VecDeque::new(),
-            max_payload: max_packet.saturating_sub(PACKET_OVERHEAD),
-        };
-        if primary && epoch.client.publish(shared.dialect.birth(shared.clock.wall())) {
-            epoch.queued.push_back(None);
-        }
-        // The bridge's own publishes take part of what the broker grants.
-        let granted =
-            receive_maximum.unwrap_or(u16::MAX).saturating_sub(if primary { OWN_PUBLISHES } else { 0 });
-        let window = usize::from(shared.config.window.min(granted).max(1));
-        self.link.state().epoch = Some(epoch);
-        tracing::info!(link = self.link.id.0, window, hub = %shared.config.address, "connected to the hub");
-        if let Some(events) = shared.events.get() {
-            events.link_up(self.link.id, window);
-        }
-        let reason = self.follow(&mut connection).await;
-        self.link.state().epoch = None;
+        let reason = self.follow(Epoch::new(self, connection, &granted), &granted).await;
+        let mut state = self.link.state();
+        state.up = false;
+        state.queue = Vec::new();
         (true, reason)
     }
 
     /// Follows publishes to their answers until the connection ends.
-    async fn follow(&self, connection: &mut Connection) -> String {
-        let mut in_flight: HashMap<u16, Option<Token>> = HashMap::new();
+    async fn follow(&self, mut epoch: Epoch<'_>, granted: &ConnAck) -> String {
+        if self.is_primary() {
+            epoch.publish(None, &self.shared.dialect.birth(self.shared.clock.wall()));
+        }
+        let window = self.window(granted);
+        self.link.state().up = true;
+        tracing::info!(link = self.link.id.0, window, hub = %self.shared.config.address, "connected to the hub");
+        if let Some(events) = self.shared.events.get() {
+            events.link_up(self.link.id, window);
+        }
+        let mut queue = Vec::new();
         loop {
-            let happening = tokio::select! {
-                happening = connection.next() => happening,
-                () = self.link.woken.notified() => {
-                    self.report_refused();
-                    continue;
-                }
+            let closing = {
+                let mut state = self.link.state();
+                std::mem::swap(&mut queue, &mut state.queue);
+                state.closing
             };
-            let events = self.shared.events.get();
-            match happening {
+            for (token, message) in queue.drain(..) {
+                epoch.publish(Some(token), &self.shared.dialect.publication(&message));
+            }
+            epoch.report();
+            if closing {
+                return self.say_goodbye(epoch).await;
+            }
+            let first = match epoch.connection.turn(self.link.woken.notified()).await {
+                Ok(first) => first,
                 Err(reason) => return reason,
-                Ok(Happening::Disconnected) => return "closed".into(),
-                Ok(Happening::Sent(pkid)) => {
-                    let queued = self.link.state().epoch.as_mut().and_then(|epoch| epoch.queued.pop_front());
-                    match queued {
-                        Some(token) => drop(in_flight.insert(pkid, token)),
-                        None => return "a publish was sent that nobody made".into(),
-                    }
-                }
-                Ok(Happening::Answered(pkid, answer)) => match (in_flight.remove(&pkid), events) {
-                    (None, _) => {
-                        return format!("the hub acknowledged packet {pkid}, which was not in flight");
-                    }
-                    (Some(Some(token)), Some(events)) => match answer {
-                        Ok(()) => events.acknowledged(token),
-                        Err(refusal) => events.refused(token, refusal),
-                    },
-                    (Some(_), _) => {}
-                },
-                Ok(Happening::Connected { .. } | Happening::Other) => {}
+            };
+            if first.is_none() {
+                // Who woke this task is one of many that are ready: what they have to say goes into the same write.
+                tokio::task::yield_now().await;
+            }
+            if let Err(reason) = epoch.heed(first) {
+                return reason;
             }
         }
     }
 
-    fn report_refused(&self) {
-        let refused = std::mem::take(&mut self.link.state().refused);
-        if let Some(events) = self.shared.events.get() {
-            for (token, refusal) in refused {
-                events.refused(token, refusal);
-            }
+    async fn say_goodbye(&self, mut epoch: Epoch<'_>) -> String {
+        if self.is_primary() {
+            epoch.publish(None, &self.shared.dialect.death());
         }
+        wire::disconnect(&mut epoch.connection.output);
+        // The broker may be gone: what is not acknowledged is in the outbox.
+        match tokio::time::timeout(self.shared.config.connect_timeout, epoch.connection.finish()).await {
+            Ok(Ok(())) => "closed".into(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the hub took no good-bye".into(),
+        }
+    }
+
+    /// The bridge's own publishes take part of what the broker grants.
+    fn window(&self, granted: &ConnAck) -> usize {
+        let own = if self.is_primary() { OWN_PUBLISHES } else { 0 };
+        let granted = granted.receive_maximum.unwrap_or(u16::MAX).saturating_sub(own);
+        usize::from(self.shared.config.window.min(granted).max(1))
+    }
+
+    fn is_primary(&self) -> bool {
+        self.link.id == LinkId(0)
     }
 
     async fn closed(&self) {
         while !self.link.state().closing {
             self.link.woken.notified().await;
+        }
+    }
+}
+
+/// Room for the bridge's own birth and death beside the window.
+const OWN_PUBLISHES: u16 = 2;
+
+/// One connection and what is on its way on it.
+struct Epoch<'a> {
+    shared: &'a Shared,
+    connection: Connection,
+    in_flight: InFlight,
+    max_packet: usize,
+    takes_retained: bool,
+    /// To be reported together: the receiver takes a lock.
+    acknowledged: Vec<Token>,
+    refused: Vec<(Token, HubRefusal)>,
+}
+
+impl<'a> Epoch<'a> {
+    fn new(task: &'a LinkTask, connection: Connection, granted: &ConnAck) -> Self {
+        Self {
+            shared: &task.shared,
+            connection,
+            in_flight: InFlight::default(),
+            max_packet: task.shared.config.max_packet.min(granted.maximum_packet.unwrap_or(u32::MAX))
+                as usize,
+            takes_retained: granted.takes_retained,
+            acknowledged: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Puts a publish behind what is to be written.
+    fn publish(&mut self, token: Option<Token>, publication: &Publication<'_>) {
+        let size = publication.payload.len() + publication.topic.len();
+        let refusal = if size + PACKET_OVERHEAD > self.max_packet {
+            HubRefusal::Never(format!("the message of {size} bytes is larger than the hub takes"))
+        } else if publication.retain && !self.takes_retained {
+            HubRefusal::Never("the hub keeps no retained messages".into())
+        } else if let Some(id) = self.in_flight.insert(token) {
+            let output = &mut self.connection.output;
+            return wire::publish(output, self.shared.config.protocol, id, publication);
+        } else {
+            HubRefusal::Later("every packet identifier is in flight".into())
+        };
+        self.refused.extend(token.map(|token| (token, refusal)));
+    }
+
+    /// Heeds a packet and all that came with it.
+    ///
+    /// # Errors
+    /// When it ends the connection.
+    fn heed(&mut self, first: Option<Incoming>) -> Result<(), String> {
+        let mut next = first;
+        let mut ended = Ok(());
+        while let Some(incoming) = next {
+            match incoming {
+                Incoming::PubAck(id, code) => match self.in_flight.remove(id) {
+                    None => {
+                        ended = Err(format!("the hub acknowledged packet {id}, which was not in flight"));
+                        break;
+                    }
+                    Some(None) => {}
+                    Some(Some(token)) => match wire::publish_answer(code) {
+                        Ok(()) => self.acknowledged.push(token),
+                        Err(refusal) => self.refused.push((token, refusal)),
+                    },
+                },
+                Incoming::Disconnect(code, reason) => {
+                    ended = Err(wire::disconnect_reason(code, reason.as_deref()));
+                    break;
+                }
+                Incoming::ConnAck(_) | Incoming::Other => {}
+            }
+            next = match self.connection.received() {
+                Ok(next) => next,
+                Err(reason) => {
+                    ended = Err(reason);
+                    break;
+                }
+            };
+        }
+        // Also when the connection ends: what was acknowledged is acknowledged.
+        self.report();
+        ended
+    }
+
+    fn report(&mut self) {
+        let Some(events) = self.shared.events.get() else { return };
+        if !self.acknowledged.is_empty() {
+            events.acknowledged(&self.acknowledged);
+            self.acknowledged.clear();
+        }
+        for (token, refusal) in self.refused.drain(..) {
+            events.refused(token, refusal);
         }
     }
 }

@@ -50,8 +50,10 @@ impl HubEvents for Recorder {
     fn link_down(&self, link: LinkId, _reason: &str) {
         let _ = self.0.send(Event::Down(link));
     }
-    fn acknowledged(&self, token: Token) {
-        let _ = self.0.send(Event::Acknowledged(token));
+    fn acknowledged(&self, tokens: &[Token]) {
+        for token in tokens {
+            let _ = self.0.send(Event::Acknowledged(*token));
+        }
     }
     fn refused(&self, token: Token, refusal: HubRefusal) {
         let _ = self.0.send(Event::Refused(token, refusal));

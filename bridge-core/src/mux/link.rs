@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
-use crate::ports::Token;
+use crate::ports::{Token, TokenHash};
 
 /// Where a message on a link comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Link {
     pub(super) fresh: VecDeque<Token>,
     pub(super) stored: VecDeque<Token>,
     /// Published, outcome unknown.
-    pub(super) in_flight: HashSet<Token>,
+    pub(super) in_flight: HashSet<Token, TokenHash>,
     /// How many of them are from the outbox.
     pub(super) stored_in_flight: usize,
     /// The hub asked for a pause.
@@ -41,7 +41,7 @@ impl Link {
             window: None,
             fresh: VecDeque::new(),
             stored: VecDeque::new(),
-            in_flight: HashSet::new(),
+            in_flight: HashSet::default(),
             stored_in_flight: 0,
             paused_until: None,
             retiring: false,

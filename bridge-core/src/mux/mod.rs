@@ -36,7 +36,7 @@ pub use outcome::{Outcome, Output, Stats};
 pub use strategy::Strategy;
 
 use crate::message::Message;
-use crate::ports::{HubRefusal, LinkId, Seq, Token};
+use crate::ports::{HubRefusal, LinkId, Seq, Token, TokenHash};
 
 /// The settings of a mux.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ pub struct Mux {
     config: MuxConfig,
     links: BTreeMap<LinkId, Link>,
     lanes: HashMap<Arc<str>, Lane>,
-    live: HashMap<Token, Live>,
+    live: HashMap<Token, Live, TokenHash>,
     by_seq: HashMap<Seq, Token>,
     /// Ends of `ack_wait`, in order; entries of settled messages are passed over.
     deadlines: VecDeque<(Instant, Token)>,
@@ -124,7 +124,7 @@ impl Mux {
         let mut mux = Self {
             links: BTreeMap::new(),
             lanes: known,
-            live: HashMap::new(),
+            live: HashMap::default(),
             by_seq: HashMap::new(),
             deadlines: VecDeque::new(),
             outputs: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! The hub as the [`mux`](crate::mux) sees it: links that open, publish and close. Not here: topics, payloads, sockets.
 
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use crate::message::Message;
@@ -11,6 +12,27 @@ pub struct LinkId(pub u32);
 /// Names one publish from [`Hub::publish`] to its outcome. Never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
+
+/// Hashes [`Token`]s, which are numbers given out in turn: one multiplication spreads them (Fibonacci hashing).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TokenHasher(u64);
+
+/// See [`TokenHasher`].
+pub(crate) type TokenHash = BuildHasherDefault<TokenHasher>;
+
+impl Hasher for TokenHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Carries out what the mux decides. Every call returns at once, never blocks, and never calls back into
 /// [`HubEvents`] from within itself (the caller holds its lock).
@@ -32,8 +54,8 @@ pub trait HubEvents: Send + Sync {
     fn link_up(&self, link: LinkId, window: usize);
     /// The link is lost; all that was in flight on it has an unknown outcome.
     fn link_down(&self, link: LinkId, reason: &str);
-    /// The hub has taken responsibility for this publish.
-    fn acknowledged(&self, token: Token);
+    /// The hub has taken responsibility for these publishes, in this order.
+    fn acknowledged(&self, tokens: &[Token]);
     /// The hub has said no to this publish; the link stays up.
     fn refused(&self, token: Token, refusal: HubRefusal);
 }

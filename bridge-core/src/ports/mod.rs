@@ -14,6 +14,7 @@ use std::pin::Pin;
 pub use clock::Clock;
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
+pub(crate) use hub::TokenHash;
 pub use hub::{Hub, HubEvents, HubRefusal, LinkId, Token};
 pub use outbox::{Backlog, Outbox, OutboxEntry, Seq};
 pub use registry::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};

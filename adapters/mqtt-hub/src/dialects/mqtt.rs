@@ -1,7 +1,8 @@
 //! The dialect `mqtt`: any MQTT broker, one topic tree per device.
 
+use std::borrow::Cow;
+
 use bridge_core::{DeviceId, Kind, Message, Timestamp};
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::json::{Measurements, MessageJson};
@@ -44,10 +45,10 @@ impl MqttDialect {
         }
     }
 
-    fn bridge_connection(&self, payload: &Value) -> Publication {
+    fn bridge_connection(&self, payload: &Value) -> Publication<'static> {
         Publication {
             topic: format!("{}bridges/{}/connection", self.prefix, self.bridge),
-            payload: payload.to_string().into(),
+            payload: payload.to_string().into_bytes(),
             retain: true,
             content_type: "application/json",
             properties: Vec::new(),
@@ -56,7 +57,7 @@ impl MqttDialect {
 }
 
 impl Dialect for MqttDialect {
-    fn publication(&self, message: &Message) -> Publication {
+    fn publication<'m>(&self, message: &'m Message) -> Publication<'m> {
         let (topic, retain) = self.topic(message);
         let telemetry = message.kind == Kind::Telemetry;
         let (payload, content_type) = match self.encoding {
@@ -68,37 +69,44 @@ impl Dialect for MqttDialect {
             }
         };
         let properties = vec![
-            ("id".to_owned(), message.id.to_string()),
-            ("source".to_owned(), message.source.clone()),
-            ("integration".to_owned(), message.integration.to_string()),
+            ("id", Cow::Owned(message.id.to_string())),
+            ("source", Cow::Borrowed(&*message.source)),
+            ("integration", Cow::Borrowed(message.integration.as_str())),
         ];
         Publication { topic, payload, retain, content_type, properties }
     }
 
-    fn birth(&self, since: Timestamp) -> Publication {
+    fn birth(&self, since: Timestamp) -> Publication<'static> {
         let version = env!("CARGO_PKG_VERSION");
         self.bridge_connection(&json!({ "online": true, "since": since.to_string(), "version": version }))
     }
 
-    fn death(&self) -> Publication {
+    fn death(&self) -> Publication<'static> {
         self.bridge_connection(&json!({ "online": false }))
     }
 }
 
+/// Bytes that the JSON of most messages fits into.
+const USUAL: usize = 1024;
+
 /// `online`, `since`, `source`.
-fn connection(message: &Message) -> Bytes {
+fn connection(message: &Message) -> Vec<u8> {
     let online = message.content.data.get("online").cloned().unwrap_or(Value::Bool(true));
     let since = message.time.unwrap_or(message.received_at).to_string();
     let device = message.device.as_ref().map(DeviceId::as_str);
     let body = json!({
         "online": online, "since": since, "source": message.source, "device": device, "id": message.id.to_string(),
     });
-    body.to_string().into()
+    body.to_string().into_bytes()
 }
 
-fn to_json(value: &impl serde::Serialize) -> Bytes {
-    // invariant: text keys and finite numbers only (serde_json::Value holds no others), so this cannot fail.
-    serde_json::to_vec(value).unwrap_or_default().into()
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut json = Vec::with_capacity(USUAL);
+    match serde_json::to_writer(&mut json, value) {
+        Ok(()) => json,
+        // invariant: text keys and finite numbers only (serde_json::Value holds no others), so this cannot fail.
+        Err(_) => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +151,7 @@ mod tests {
         }
     }
 
-    fn body(publication: &Publication) -> Value {
+    fn body(publication: &Publication<'_>) -> Value {
         serde_json::from_slice(&publication.payload).unwrap()
     }
 
@@ -164,7 +172,7 @@ mod tests {
                 "raw": { "data": "AQIDBA==", "port": 2 }, "warnings": []
             })
         );
-        assert!(publication.properties.contains(&("source".into(), "ttn".into())));
+        assert!(publication.properties.contains(&("source", "ttn".into())));
     }
 
     #[test]
@@ -179,9 +187,10 @@ mod tests {
 
     #[test]
     fn flat_and_senml() {
-        let flat = dialect(Encoding::Flat).publication(&message());
+        let message = message();
+        let flat = dialect(Encoding::Flat).publication(&message);
         assert_eq!(body(&flat), json!({ "temperature": 21.5, "door open": true }));
-        let senml = dialect(Encoding::Senml).publication(&message());
+        let senml = dialect(Encoding::Senml).publication(&message);
         assert_eq!(
             body(&senml),
             json!([
@@ -190,7 +199,7 @@ mod tests {
             ])
         );
         assert_eq!(senml.content_type, "application/senml+json");
-        let join = Message { kind: Kind::Join, ..message() };
+        let join = Message { kind: Kind::Join, ..message };
         assert_eq!(body(&dialect(Encoding::Senml).publication(&join))["kind"], "join");
     }
 

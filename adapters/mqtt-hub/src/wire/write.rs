@@ -1,0 +1,134 @@
+//! Packets that the bridge sends, appended to a buffer.
+
+use crate::config::{Credentials, Protocol};
+use crate::dialect::Publication;
+
+/// What stands in a CONNECT (section 3.1). Clean start, no session expiry: the outbox is the only memory.
+pub(crate) struct Connect<'a> {
+    pub(crate) protocol: Protocol,
+    pub(crate) client_id: &'a str,
+    pub(crate) keep_alive_seconds: u16,
+    pub(crate) credentials: Option<&'a Credentials>,
+    pub(crate) will: Option<&'a Publication<'a>>,
+    /// The largest packet that is taken; MQTT 5 tells the broker.
+    pub(crate) max_packet: u32,
+}
+
+const CONNECT: u8 = 0x10;
+const PUBLISH: u8 = 0x30;
+const PINGREQ: u8 = 0xC0;
+const DISCONNECT: u8 = 0xE0;
+
+const QOS1: u8 = 0x02;
+const RETAIN: u8 = 0x01;
+
+/// Appends a CONNECT.
+pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
+    let v5 = connect.protocol == Protocol::V5;
+    let mut body = Vec::with_capacity(256);
+    text(&mut body, "MQTT");
+    body.push(if v5 { 5 } else { 4 });
+    let mut flags = 0x02; // clean start
+    if let Some(will) = connect.will {
+        flags |= 0x04 | 0x08 | if will.retain { 0x20 } else { 0 };
+    }
+    if connect.credentials.is_some() {
+        flags |= 0x80 | 0x40;
+    }
+    body.push(flags);
+    body.extend(connect.keep_alive_seconds.to_be_bytes());
+    if v5 {
+        variable_integer(&mut body, 5);
+        body.push(0x27);
+        body.extend(connect.max_packet.to_be_bytes());
+    }
+    text(&mut body, connect.client_id);
+    if let Some(will) = connect.will {
+        if v5 {
+            variable_integer(&mut body, 0);
+        }
+        text(&mut body, &will.topic);
+        binary(&mut body, &will.payload);
+    }
+    if let Some(credentials) = connect.credentials {
+        text(&mut body, &credentials.user);
+        binary(&mut body, credentials.password.reveal().as_bytes());
+    }
+    out.push(CONNECT);
+    variable_integer(out, body.len());
+    out.extend(body);
+}
+
+/// Appends a PUBLISH with QoS 1 (section 3.3).
+pub(crate) fn publish(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, publication: &Publication<'_>) {
+    let Publication { topic, payload, retain, content_type, properties } = publication;
+    let properties_length = match protocol {
+        Protocol::V311 => None,
+        Protocol::V5 => {
+            let user: usize = properties.iter().map(|(name, value)| 5 + name.len() + value.len()).sum();
+            Some(2 + 3 + content_type.len() + user)
+        }
+    };
+    let body =
+        2 + topic.len() + 2 + properties_length.map_or(0, |length| prefix(length) + length) + payload.len();
+    out.reserve(1 + prefix(body) + body);
+    out.push(PUBLISH | QOS1 | if *retain { RETAIN } else { 0 });
+    variable_integer(out, body);
+    text(out, topic);
+    out.extend(packet_id.to_be_bytes());
+    if let Some(length) = properties_length {
+        variable_integer(out, length);
+        out.extend([0x01, 1]); // payload format: UTF-8
+        out.push(0x03);
+        text(out, content_type);
+        for (name, value) in properties {
+            out.push(0x26);
+            text(out, name);
+            text(out, value);
+        }
+    }
+    out.extend(payload);
+}
+
+/// Appends a PINGREQ.
+pub(crate) fn pingreq(out: &mut Vec<u8>) {
+    out.extend([PINGREQ, 0]);
+}
+
+/// Appends a DISCONNECT in good order: the broker drops the will.
+pub(crate) fn disconnect(out: &mut Vec<u8>) {
+    out.extend([DISCONNECT, 0]);
+}
+
+/// A text with its length. What is longer than the format can say is cut at the limit; nothing that the bridge sends is.
+fn text(out: &mut Vec<u8>, text: &str) {
+    binary(out, text.as_bytes());
+}
+
+fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    out.extend(length.to_be_bytes());
+    out.extend(&bytes[..usize::from(length)]);
+}
+
+/// Section 1.5.5. The caller keeps packets below 256 MiB.
+fn variable_integer(out: &mut Vec<u8>, mut value: usize) {
+    loop {
+        let byte = (value % 128) as u8;
+        value /= 128;
+        out.push(if value > 0 { byte | 0x80 } else { byte });
+        if value == 0 {
+            return;
+        }
+    }
+}
+
+/// Bytes of a variable byte integer.
+fn prefix(value: usize) -> usize {
+    match value {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
+    }
+}
