@@ -199,7 +199,7 @@ fn message_of(source: &str, uplink: Uplink) -> Message {
     Message {
         id: MessageId::new(&integration, &uplink.key),
         device: uplink.device.and_then(|device| DeviceId::parse(&device.id).ok()),
-        source: source.to_owned(),
+        source: source.to_owned().into(),
         integration,
         kind: uplink.kind,
         time: uplink.time,

@@ -23,11 +23,12 @@ use crate::clock::SystemClock;
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
 use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
+use crate::server::Front;
 use crate::sources;
 
 /// The running bridge. Serve [`App::router`]; at the end [`App::drain`].
 pub struct App {
-    router: Router,
+    front: Front,
     receiver: Receiver,
     operations: Operations,
     pipeline: Arc<Pipeline>,
@@ -111,7 +112,7 @@ impl App {
         ];
         delivery.start();
         Ok(Self {
-            router,
+            front: Front { receiver: receiver.clone(), router },
             receiver,
             operations,
             pipeline,
@@ -121,9 +122,14 @@ impl App {
         })
     }
 
-    /// Everything that the bridge serves over HTTP.
+    /// Everything that the bridge serves over HTTP, as one router.
     pub fn router(&self) -> Router {
-        self.router.clone()
+        self.front.router.clone()
+    }
+
+    /// The same for [`serve`](crate::serve).
+    pub fn front(&self) -> Front {
+        self.front.clone()
     }
 
     /// Takes over integrations, secrets and limits of another configuration; all else needs a restart.

@@ -13,5 +13,5 @@ mod server;
 mod sources;
 
 pub use assemble::{App, open_tool_store, operator_token_path};
-pub use server::{ServerLimits, serve};
+pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;

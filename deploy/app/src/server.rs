@@ -1,5 +1,5 @@
-//! Serves a router on a listener: bounded connections, a time limit for request heads, a shutdown that lets requests
-//! end. Not here: routes.
+//! Serves on a listener: bounded connections, a time limit for request heads, a shutdown that lets requests end. Not
+//! here: routes.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
-use webhook::receiver::Tasks;
+use webhook::receiver::{Receiver, Tasks};
 
 /// The limits of a server.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +26,38 @@ pub struct ServerLimits {
     pub header_timeout: Duration,
 }
 
+/// What answers requests.
+#[derive(Clone)]
+pub struct Front {
+    /// Webhooks: asked first, because they are nearly all there is.
+    pub(crate) receiver: Receiver,
+    /// Everything else.
+    pub(crate) router: Router,
+}
+
+impl Front {
+    async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
+        if Receiver::is_webhook(request.uri().path()) {
+            return self.receiver.answer(request, Some(peer)).await;
+        }
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
 /// Serves until `shutdown` turns true, then until every request has its answer or `grace` is over.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    front: Front,
     limits: ServerLimits,
     mut shutdown: watch::Receiver<bool>,
     grace: Duration,
 ) {
+    let front = Arc::new(front);
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let connections = Tasks::default();
     loop {
@@ -41,7 +66,7 @@ pub async fn serve(
             _ = shutdown.wait_for(|down| *down) => break,
         };
         let Some((stream, peer, permit)) = accepted else { continue };
-        let connection = connection(stream, peer, router.clone(), limits, shutdown.clone());
+        let connection = connection(stream, peer, front.clone(), limits, shutdown.clone());
         connections.spawn(async move {
             let _permit = permit;
             connection.await;
@@ -72,16 +97,15 @@ async fn accept(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    front: Arc<Front>,
     limits: ServerLimits,
     mut shutdown: watch::Receiver<bool>,
 ) {
     // Answers are small; they must not wait for more.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(into_response(router.oneshot(request.map(axum::body::Body::new)).await)) }
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -101,12 +125,5 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
-    }
-}
-
-fn into_response(result: Result<axum::response::Response, Infallible>) -> axum::response::Response {
-    match result {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }

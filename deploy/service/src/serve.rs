@@ -69,7 +69,7 @@ impl Running {
             max_connections: config.http.max_connections,
             header_timeout: config.http.header_timeout,
         };
-        let server = app::serve(listener, app.router(), limits, closing, config.delivery.shutdown_wait);
+        let server = app::serve(listener, app.front(), limits, closing, config.delivery.shutdown_wait);
         let server = tokio::spawn(server);
         let ms = begun.elapsed().as_millis() as u64;
         tracing::info!(%address, integrations = config.integrations.len(), started_ms = ms, "ready");

@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::time::Duration;
 
-use axum::body::Body;
 use bridge_core::counters::Refusal;
 use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
+use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::problem::{Problem, Refused, refused};
@@ -16,12 +16,16 @@ use super::problem::{Problem, Refused, refused};
 ///
 /// # Errors
 /// Over the limit before or after decompression, not in time, broken off, or in an encoding that is not taken.
-pub(super) async fn read(
+pub(super) async fn read<B>(
     headers: &HeaderMap,
-    body: Body,
+    body: B,
     limit: usize,
     timeout: Duration,
-) -> Result<Bytes, Refused> {
+) -> Result<Bytes, Refused>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let too_large = || refused(Refusal::TooLarge, Problem::too_large(limit));
     let encoding = Encoding::of(headers).ok_or_else(|| refused(Refusal::Encoding, Problem::encoding()))?;
     let announced =

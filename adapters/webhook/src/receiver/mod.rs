@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bridge_core::counters::Refusal;
@@ -25,6 +25,7 @@ use bridge_core::trace::{End, Step, Tracer};
 use bridge_core::{Decoded, Timestamp, Verdict};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
+use percent_encoding::percent_decode_str;
 
 pub use auth::{Auth, SecretDigest};
 pub use problem::Problem;
@@ -34,6 +35,9 @@ pub use source::{LogGate, Source, SourceTable};
 pub use tasks::Tasks;
 
 use crate::connector::{Reply, Request};
+
+/// Below it are the integrations.
+const PREFIX: &str = "/webhooks/";
 
 /// Receives webhooks. Cheap to clone.
 #[derive(Clone)]
@@ -67,12 +71,33 @@ impl Receiver {
         }))
     }
 
-    /// `/webhooks/{integration}` and `/webhooks/{integration}/{device}`.
+    /// Answers the paths of [`is_webhook`](Self::is_webhook).
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/webhooks/{integration}", any(receive))
-            .route("/webhooks/{integration}/{device}", any(receive_for_device))
-            .with_state(self.clone())
+        let receiver = self.clone();
+        let answer = async move |request: axum::extract::Request| {
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+            receiver.answer(request, peer).await
+        };
+        Router::new().route(&format!("{PREFIX}{{*path}}"), any(answer))
+    }
+
+    /// Whether a path is one of webhooks; what it names is seen later.
+    pub fn is_webhook(path: &str) -> bool {
+        path.starts_with(PREFIX)
+    }
+
+    /// Answers a request to `/webhooks/{integration}` or `/webhooks/{integration}/{device}`. A server calls it without
+    /// a router in between, which costs a tenth of a request.
+    pub async fn answer<B>(&self, request: http::Request<B>, peer: Option<SocketAddr>) -> Response
+    where
+        B: http_body::Body<Data = bytes::Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Some((source, path_device)) = self.target(request.uri().path()) else {
+            return Problem::not_found().into_response();
+        };
+        let Some(source) = source else { return Problem::unknown_integration().into_response() };
+        self.handle(source, path_device, request, peer).await
     }
 
     /// The integrations now.
@@ -119,32 +144,36 @@ impl Receiver {
     }
 }
 
-async fn receive(
-    State(receiver): State<Receiver>,
-    Path(integration): Path<String>,
-    request: axum::extract::Request,
-) -> Response {
-    receiver.handle(&integration, None, request).await
-}
-
-async fn receive_for_device(
-    State(receiver): State<Receiver>,
-    Path((integration, device)): Path<(String, String)>,
-    request: axum::extract::Request,
-) -> Response {
-    receiver.handle(&integration, Some(device), request).await
-}
-
 impl Receiver {
-    async fn handle(
-        &self,
-        name: &str,
-        path_device: Option<String>,
-        request: axum::extract::Request,
-    ) -> Response {
-        let Some(source) = self.table().find(name) else {
-            return Problem::unknown_integration().into_response();
+    /// The integration and the device that a path names; none when it is no path of ours.
+    fn target(&self, path: &str) -> Option<(Option<Arc<Source>>, Option<String>)> {
+        let path = path.strip_prefix(PREFIX)?;
+        let (integration, device) = match path.split_once('/') {
+            None => (path, None),
+            Some((integration, device)) => (integration, Some(device)),
         };
+        if integration.is_empty() || device.is_some_and(|device| device.is_empty() || device.contains('/')) {
+            return None;
+        }
+        let decoded = |segment| percent_decode_str(segment).decode_utf8().ok();
+        let device = match device {
+            None => None,
+            Some(device) => Some(decoded(device)?.into_owned()),
+        };
+        Some((self.table().find(&decoded(integration)?), device))
+    }
+
+    async fn handle<B>(
+        &self,
+        source: Arc<Source>,
+        path_device: Option<String>,
+        request: http::Request<B>,
+        peer: Option<SocketAddr>,
+    ) -> Response
+    where
+        B: http_body::Body<Data = bytes::Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let clock = &self.0.pipeline.clock;
         let entered = clock.now();
         let counters = &source.integration.counters;
@@ -153,7 +182,7 @@ impl Receiver {
         let number = self.0.next_request.fetch_add(1, Relaxed);
         let (parts, body) = request.into_parts();
 
-        let accepted = match self.check(&source, &parts) {
+        let accepted = match self.check(&source, &parts, peer) {
             Ok(query) => match body::read(&parts.headers, body, source.body_limit, self.0.body_timeout).await
             {
                 Ok(body) => Ok((query, body)),
@@ -191,14 +220,14 @@ impl Receiver {
     }
 
     /// Method, then source address and secret, then rate. The query without the secret.
-    fn check(&self, source: &Source, parts: &Parts) -> Result<String, Refused> {
+    fn check(&self, source: &Source, parts: &Parts, peer: Option<SocketAddr>) -> Result<String, Refused> {
         let methods = source.connector.methods();
         if !methods.contains(&parts.method) {
             return Err(refused(Refusal::Method, Problem::method(methods)));
         }
         let allowed = match &source.allows {
             None => true,
-            Some(allows) => self.peer(parts).is_some_and(allows),
+            Some(allows) => self.sender(parts, peer).is_some_and(allows),
         };
         let query = parts.uri.query().unwrap_or_default();
         match source.auth.check(&parts.headers, query) {
@@ -211,8 +240,8 @@ impl Receiver {
     }
 
     /// Who sent it: the peer, or whom a trusted proxy names as the last one that it did not trust itself.
-    fn peer(&self, parts: &Parts) -> Option<IpAddr> {
-        let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+    fn sender(&self, parts: &Parts, peer: Option<SocketAddr>) -> Option<IpAddr> {
+        let peer = peer?;
         let trusted = |address: &IpAddr| (self.0.is_trusted_proxy)(*address);
         if !trusted(&peer.ip()) {
             return Some(peer.ip().to_canonical());
@@ -237,8 +266,8 @@ impl Receiver {
         tracer: Tracer,
     ) -> Response {
         let inner = self.0.clone();
-        // A task of its own: when the sender hangs up, what was begun is still brought to its end.
-        let task = self.0.tasks.spawn(async move {
+        // When the sender hangs up, what was begun is still brought to its end.
+        let work = self.0.tasks.to_the_end(async move {
             let request = || arrived.to_raw(&source);
             let intake = Intake {
                 integration: &source.integration,
@@ -251,7 +280,7 @@ impl Receiver {
             let verdicts = inner.pipeline.accept(intake).await;
             answer(&source, &arrived, &verdicts)
         });
-        match task.await {
+        match work.await {
             Ok(response) => response,
             Err(panicked) => {
                 tracing::error!(error = %panicked, "a request could not be brought to its end");

@@ -73,7 +73,7 @@ impl Decode for ChirpStack {
         let advice = "the integration sends protobuf; choose JSON as its payload encoding in ChirpStack";
         lora::refuse_protobuf(request, advice)?;
         fields::refuse_deep_nesting(request.body)?;
-        let event: Field<Event<'_>> = serde_json::from_slice(request.body)?;
+        let event: Field<Event<'_>> = fields::from_json(request.body)?;
         let Field::Is(mut event) = event else {
             return Ok(Decoded::problem(Reason::Unmappable, "the JSON is not an object"));
         };

@@ -84,7 +84,7 @@ impl Decode for Callbacks {
         let mut decoded = Decoded::default();
         for record in request::records(&self.settings, request)? {
             match record.and_then(|record| message::uplink(record, &origin)) {
-                Ok(uplink) => decoded.uplinks.push(uplink),
+                Ok(uplink) => decoded.push(uplink),
                 Err(problem) => decoded.problems.push(problem),
             }
         }

@@ -130,7 +130,7 @@ fn push(report: Report<'_>, envelope: &Envelope<'_>, sender: &Sender, part: Part
     downlink.f_port.check("f_port", warnings);
     downlink.f_cnt.check("f_cnt", warnings);
     uplink.content.data = details(&report, attempt);
-    decoded.uplinks.push(uplink);
+    decoded.push(uplink);
 }
 
 fn details(report: &Report<'_>, attempt: Option<u32>) -> Map<String, Value> {

@@ -147,7 +147,7 @@ fn decode_one(
     decoded: &mut Decoded,
 ) -> Result<(), Malformed> {
     let part = Part { request, json, index, digest: &OnceCell::new() };
-    let envelope: Field<Envelope<'_>> = serde_json::from_slice(json)?;
+    let envelope: Field<Envelope<'_>> = fields::from_json(json)?;
     let envelope = match envelope {
         Field::Is(envelope) => envelope.unwrapped(),
         Field::Absent | Field::Wrong => {
@@ -177,13 +177,13 @@ fn decode_known(mut envelope: Envelope<'_>, sender: &Sender, part: Part<'_>, dec
         }
     }
     if let Field::Is(join) = take(&mut envelope.join_accept) {
-        decoded.uplinks.push(event::join(*join, &envelope, sender, part));
+        decoded.push(event::join(*join, &envelope, sender, part));
     }
     if let Field::Is(solved) = take(&mut envelope.location_solved) {
-        decoded.uplinks.push(event::location_solved(solved, &envelope, sender, part));
+        decoded.push(event::location_solved(solved, &envelope, sender, part));
     }
     if let Field::Is(service) = take(&mut envelope.service_data) {
-        decoded.uplinks.push(event::service_data(service, &envelope, sender, part));
+        decoded.push(event::service_data(service, &envelope, sender, part));
     }
     for (state, downlink) in [
         (State::Queued, &envelope.downlink_queued),

@@ -66,7 +66,7 @@ pub(super) fn decode(
         let mut uplink = Uplink::new(Some(sender.device.clone()), Kind::Telemetry, key);
         uplink.content = content;
         uplink.time = normalised.and_then(|n| merge(&mut uplink.content, n)).or(time);
-        decoded.uplinks.push(uplink);
+        decoded.push(uplink);
     };
     push(first_key, content, first.map(|payload| from_normalized_payload(&payload)));
     for (key, normalised) in further {

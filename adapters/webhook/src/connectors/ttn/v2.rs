@@ -129,7 +129,7 @@ pub(super) fn decode(part: Part<'_>, decoded: &mut Decoded) -> Result<(), Malfor
     if let Some(fields) = message.payload_fields.get() {
         uplink.content.measurements.extend(lora::measurements(fields));
     }
-    decoded.uplinks.push(uplink);
+    decoded.push(uplink);
     Ok(())
 }
 
