@@ -97,11 +97,10 @@ impl States {
 impl Pipeline {
     /// Takes all uplinks of a request, in order, and waits for what becomes of them: one verdict per uplink, then one
     /// per problem. Must run to its end also when the sender has gone.
-    pub async fn accept(&self, intake: Intake<'_>) -> Vec<Verdict> {
-        let Decoded { uplinks, problems } = intake.decoded;
-        let intake = Intake { decoded: Decoded::default(), ..intake };
+    pub async fn accept(&self, mut intake: Intake<'_>) -> Vec<Verdict> {
+        let Decoded { mut uplinks, problems } = std::mem::take(&mut intake.decoded);
         let mut started = Vec::with_capacity(uplinks.len());
-        for uplink in uplinks {
+        for uplink in &mut uplinks {
             started.push(self.begin(&intake, uplink).await);
         }
         let mut verdicts = Vec::with_capacity(started.len() + problems.len());
@@ -109,7 +108,7 @@ impl Pipeline {
             verdicts.push(self.finish(&intake, begun).await);
         }
         for Problem { reason, detail } in problems {
-            let verdict = self.bury(&intake, None, reason, detail.clone()).await;
+            let verdict = Box::pin(self.bury(&intake, None, reason, detail.clone())).await;
             self.close(&intake, intake.tracer.clone(), verdict.clone(), Some(detail));
             verdicts.push(verdict);
         }
@@ -135,12 +134,11 @@ impl Pipeline {
         }
     }
 
-    /// Everything up to handing the message to the delivery.
-    async fn begin(&self, intake: &Intake<'_>, uplink: Uplink) -> Begun {
+    /// Everything up to handing the message to the delivery. Takes the content out of the uplink.
+    async fn begin(&self, intake: &Intake<'_>, uplink: &mut Uplink) -> Begun {
         let mut tracer = intake.tracer.clone();
         tracer.trace_mut().kind = Some(uplink.kind);
         let integration = intake.integration;
-        let external = uplink.device.as_ref().map(|device| device.id.clone());
         let device = match &uplink.device {
             None => None,
             Some(device) => {
@@ -152,7 +150,9 @@ impl Pipeline {
                 );
                 match resolved.await {
                     Ok(Ok(id)) => Some(id),
-                    Ok(Err((reason, detail))) => return Begun::Dead { tracer, external, reason, detail },
+                    Ok(Err((reason, detail))) => {
+                        return Begun::Dead { tracer, external: Some(device.id.clone()), reason, detail };
+                    }
                     Err(error) => return Begun::retry(tracer, error.to_string()),
                 }
             }
@@ -173,14 +173,14 @@ impl Pipeline {
         let mut message = Message {
             id,
             device,
-            source: integration.source.to_owned(),
+            source: integration.source.into(),
             integration: integration.name.clone(),
             kind: uplink.kind,
             time: uplink.time,
             received_at: intake.received_at,
             superseded: false,
             replayed: intake.replayed,
-            content: uplink.content,
+            content: std::mem::take(&mut uplink.content),
         };
         message.superseded =
             uplink.state.as_ref().is_some_and(|mark| self.states.is_superseded(message.lane(), mark));
@@ -195,7 +195,7 @@ impl Pipeline {
         let (tracer, verdict, detail) = match begun {
             Begun::Ended { tracer, verdict, detail } => (tracer, verdict, detail),
             Begun::Dead { tracer, external, reason, detail } => {
-                let verdict = self.bury(intake, external, reason, detail.clone()).await;
+                let verdict = Box::pin(self.bury(intake, external, reason, detail.clone())).await;
                 (tracer, verdict, Some(detail))
             }
             Begun::UnderWay { tracer, first } => match first.await {

@@ -51,6 +51,23 @@ struct State {
     own: u64,
 }
 
+impl State {
+    /// Whether the device may pass now.
+    fn admit(&mut self, record: &DeviceRecord, device: &ExternalDevice, now: Timestamp) -> Resolved {
+        if let (Some(known), Some(scope)) = (&record.scope, &device.scope)
+            && known != scope
+        {
+            let detail = format!("{:?} is a device of {known:?} and of {scope:?}", device.id);
+            return Err((Reason::DeviceIdCollision, detail));
+        }
+        if record.state == DeviceState::Parked {
+            return Err((Reason::Parked, format!("{} waits for approval", record.id)));
+        }
+        self.seen.insert(record.id.clone(), now);
+        Ok(record.id.clone())
+    }
+}
+
 /// Devices kept in memory; beyond it the store is asked.
 const CACHE: usize = 100_000;
 
@@ -77,29 +94,22 @@ impl Registrar {
         now: Timestamp,
     ) -> StoreResult<Resolved> {
         let key = (integration.clone(), device.id.clone());
-        let cached = lock(&self.state).cache.get(&key).cloned();
-        let record = match cached {
-            Some(record) => record,
-            None => match self.look_up(integration, rule, device, now).await? {
-                Ok(record) => {
-                    let record = Arc::new(record);
-                    lock(&self.state).cache.insert(key, record.clone());
-                    record
-                }
-                Err(refused) => return Ok(Err(refused)),
-            },
-        };
-        if let (Some(known), Some(scope)) = (&record.scope, &device.scope)
-            && known != scope
         {
-            let detail = format!("{:?} is a device of {known:?} and of {scope:?}", device.id);
-            return Ok(Err((Reason::DeviceIdCollision, detail)));
+            let mut state = lock(&self.state);
+            if let Some(record) = state.cache.get(&key).cloned() {
+                return Ok(state.admit(&record, device, now));
+            }
         }
-        if record.state == DeviceState::Parked {
-            return Ok(Err((Reason::Parked, format!("{} waits for approval", record.id))));
+        // Boxed: it is large and rare.
+        match Box::pin(self.look_up(integration, rule, device, now)).await? {
+            Ok(record) => {
+                let record = Arc::new(record);
+                let mut state = lock(&self.state);
+                state.cache.insert(key, record.clone());
+                Ok(state.admit(&record, device, now))
+            }
+            Err(refused) => Ok(Err(refused)),
         }
-        lock(&self.state).seen.insert(record.id.clone(), now);
-        Ok(Ok(record.id.clone()))
     }
 
     /// Writes when devices were last heard. Call it from time to time.

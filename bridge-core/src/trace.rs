@@ -1,6 +1,7 @@
 //! Where a message went, step by step: a bounded ring for operators. No payloads, no secrets. Not here: logs.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -29,7 +30,7 @@ pub struct Trace {
     /// What it was about.
     pub kind: Option<Kind>,
     /// The steps that were taken, with microseconds since the request was complete.
-    pub steps: Vec<(Step, u32)>,
+    pub steps: Steps,
     /// How it ended.
     pub end: End,
     /// Why, for people, where that is not plain.
@@ -57,7 +58,34 @@ pub enum Step {
     Stored,
 }
 
+/// Steps that were taken, each once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Steps([Option<NonZeroU32>; Step::ALL.len()]);
+
+impl Steps {
+    /// Steps with microseconds since the request was complete, in the order of the way.
+    pub fn iter(&self) -> impl Iterator<Item = (Step, u32)> {
+        Step::ALL.into_iter().filter_map(|step| Some((step, self.0[step as usize]?.get() - 1)))
+    }
+
+    fn take(&mut self, step: Step, micros: u32) {
+        self.0[step as usize] = NonZeroU32::MIN.checked_add(micros).or(Some(NonZeroU32::MAX));
+    }
+}
+
 impl Step {
+    /// Every step, in the order of the way.
+    pub const ALL: [Self; 8] = [
+        Self::Received,
+        Self::Authenticated,
+        Self::Decoded,
+        Self::Resolved,
+        Self::Deduplicated,
+        Self::Queued,
+        Self::Acknowledged,
+        Self::Stored,
+    ];
+
     /// The name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -86,14 +114,15 @@ pub enum End {
 #[derive(Debug, Clone)]
 pub struct Tracer {
     started: Instant,
-    trace: Trace,
+    /// Boxed: it passes through many hands.
+    trace: Box<Trace>,
 }
 
 impl Tracer {
     /// Starts with the step `Received`.
     pub fn start(request: u64, integration: IntegrationName, at: Timestamp, started: Instant) -> Self {
-        let mut steps = Vec::with_capacity(8);
-        steps.push((Step::Received, 0));
+        let mut steps = Steps::default();
+        steps.take(Step::Received, 0);
         let trace = Trace {
             number: 0,
             request,
@@ -106,13 +135,13 @@ impl Tracer {
             end: End::Refused(Refusal::Malformed),
             detail: None,
         };
-        Self { started, trace }
+        Self { started, trace: Box::new(trace) }
     }
 
     /// Notes a step.
     pub fn step(&mut self, step: Step, now: Instant) {
         let micros = now.saturating_duration_since(self.started).as_micros();
-        self.trace.steps.push((step, u32::try_from(micros).unwrap_or(u32::MAX)));
+        self.trace.steps.take(step, u32::try_from(micros).unwrap_or(u32::MAX));
     }
 
     /// What the trace holds so far.
@@ -127,7 +156,7 @@ impl Tracer {
 
     /// Ends it.
     #[must_use]
-    pub fn end(mut self, end: End, detail: Option<String>) -> Trace {
+    pub fn end(mut self, end: End, detail: Option<String>) -> Box<Trace> {
         self.trace.end = end;
         self.trace.detail = detail;
         self.trace
@@ -137,7 +166,7 @@ impl Tracer {
 /// The ring.
 #[derive(Debug)]
 pub struct Traces {
-    ring: Mutex<(VecDeque<Trace>, u64)>,
+    ring: Mutex<(VecDeque<Box<Trace>>, u64)>,
     keep: usize,
 }
 
@@ -148,7 +177,7 @@ impl Traces {
     }
 
     /// Adds a trace; the oldest goes when the ring is full.
-    pub fn keep(&self, mut trace: Trace) {
+    pub fn keep(&self, mut trace: Box<Trace>) {
         let gone = {
             let mut ring = lock(&self.ring);
             ring.1 += 1;
@@ -167,13 +196,26 @@ impl Traces {
             Some(after) => ring.0.partition_point(|trace| trace.number <= after),
             None => ring.0.len().saturating_sub(limit),
         };
-        ring.0.iter().skip(skip).take(limit).cloned().collect()
+        ring.0.iter().skip(skip).take(limit).map(|trace| Trace::clone(trace)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_stand_at_their_index_and_keep_their_time() {
+        for (n, step) in Step::ALL.into_iter().enumerate() {
+            assert_eq!(step as usize, n);
+        }
+        let mut steps = Steps::default();
+        steps.take(Step::Queued, 7);
+        steps.take(Step::Received, 0);
+        steps.take(Step::Stored, u32::MAX);
+        let all: Vec<_> = steps.iter().collect();
+        assert_eq!(all, [(Step::Received, 0), (Step::Queued, 7), (Step::Stored, u32::MAX - 1)]);
+    }
 
     #[test]
     fn the_ring_keeps_the_newest() {

@@ -73,6 +73,14 @@ impl Decoded {
         Self { uplinks: vec![uplink], problems: Vec::new() }
     }
 
+    /// Adds an uplink. Most requests hold one: the room for it is not the room for four.
+    pub fn push(&mut self, uplink: Uplink) {
+        if self.uplinks.capacity() == 0 {
+            self.uplinks.reserve_exact(1);
+        }
+        self.uplinks.push(uplink);
+    }
+
     /// One problem.
     pub fn problem(reason: Reason, detail: impl Into<String>) -> Self {
         Self { uplinks: Vec::new(), problems: vec![Problem { reason, detail: detail.into() }] }
