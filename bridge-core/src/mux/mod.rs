@@ -188,7 +188,13 @@ impl Mux {
     pub fn handle_link_down(&mut self, link: LinkId, now: Instant) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.window = None;
-        let queued = state.fresh.drain(..).chain(state.stored.drain(..));
+        let fresh = state.fresh.drain(..).map(|token| (token, Source::Sender));
+        let stored = state.stored.drain(..).map(|token| (token, Source::Outbox));
+        // Not what left these queues: taken over, it may be on another link by now.
+        let queued = fresh.chain(stored).filter(|(token, source)| {
+            self.live.get(token).is_some_and(|live| live.place == Place::Queued(*source))
+        });
+        let queued: Vec<Token> = queued.map(|(token, _)| token).collect();
         let mut tokens: Vec<Token> = state.in_flight.drain().chain(queued).collect();
         if state.retiring {
             self.links.remove(&link);
@@ -196,7 +202,6 @@ impl Mux {
         }
         // Tokens are given out in order of submission, so this is the order of every lane.
         tokens.sort_unstable();
-        tokens.dedup();
         for token in tokens {
             self.take_off_link(token);
             self.park(token);

@@ -445,3 +445,22 @@ fn a_refusal_for_now_pauses_the_link_and_keeps_the_message() {
     world.settle();
     world.check();
 }
+
+#[test]
+fn what_was_taken_over_to_another_link_does_not_go_down_with_its_first() {
+    let mut world = World::new(config());
+    world.link_up(LinkId(0));
+    for device in 0..20 {
+        world.submit(device);
+    }
+    world.link_up(LinkId(1));
+    world.pass(Duration::from_secs(2));
+    while world.store_step(true) {}
+    let elsewhere = world.flying[&LinkId(1)].len();
+    assert!(elsewhere > 0, "some were to change to the link that came later");
+    world.link_down(LinkId(0), 0);
+    assert_eq!(world.mux.stats().in_flight, elsewhere);
+    world.settle();
+    world.check();
+    assert_eq!(world.hub.len(), 20, "nothing that stayed on its link was sent again");
+}
