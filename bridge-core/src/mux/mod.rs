@@ -231,6 +231,7 @@ impl Mux {
                     link.paused_until = Some(now + PAUSE);
                 }
                 self.park(token);
+                self.spill_queued(&lane);
             }
         }
         self.pump_lane(&lane, now);
@@ -444,6 +445,20 @@ impl Mux {
         self.rewind(seq - 1);
         if let Some(lane) = self.lanes.get_mut(&live.lane) {
             lane.resident -= 1;
+        }
+    }
+
+    /// Hands what waits for its window back to the outbox, where an earlier entry of the lane has just gone: it may not be
+    /// overtaken.
+    fn spill_queued(&mut self, lane: &Arc<str>) {
+        let Some(link) = self.lanes.get(lane).and_then(|lane| lane.link) else { return };
+        let Some(link) = self.links.get(&link) else { return };
+        let waits = |live: &Live| live.lane == *lane && live.place == Place::Queued(Source::Outbox);
+        let queued = link.stored.iter().copied().filter(|token| self.live.get(token).is_some_and(waits));
+        let queued: Vec<Token> = queued.collect();
+        for token in queued {
+            self.take_off_link(token);
+            self.spill(token);
         }
     }
 

@@ -464,3 +464,19 @@ fn what_was_taken_over_to_another_link_does_not_go_down_with_its_first() {
     world.check();
     assert_eq!(world.hub.len(), 20, "nothing that stayed on its link was sent again");
 }
+
+#[test]
+fn a_refusal_for_now_is_not_overtaken_by_what_waits_behind_it() {
+    let mut world = World::new(MuxConfig { disk_first: true, ..config() });
+    world.link_up(LinkId(0));
+    for _ in 0..4 {
+        world.submit(1);
+    }
+    while world.store_step(true) {}
+    assert_eq!(world.flying[&LinkId(0)].len(), 3, "the fourth waits for the window");
+    let (publish, _) = world.flying.get_mut(&LinkId(0)).unwrap().pop_back().unwrap();
+    world.mux.handle_refused(publish, HubRefusal::Later("quota".into()), world.now);
+    world.drive();
+    world.settle();
+    world.check();
+}
