@@ -257,6 +257,19 @@ fn ids_are_remembered_over_a_restart_and_beyond_memory() {
 }
 
 #[test]
+fn ids_are_known_before_they_are_written_however_many() {
+    let mut world = World::new(Register::Auto);
+    for number in 0..30 {
+        assert_eq!(world.now(vec![uplink("a", number)]), [Verdict::Stored]);
+    }
+    assert_eq!(
+        world.now(vec![uplink("a", 0)]),
+        [Verdict::Duplicate],
+        "memory holds eight, the store none yet"
+    );
+}
+
+#[test]
 fn ids_that_could_not_be_written_are_written_later() {
     let mut world = World::new(Register::Auto);
     world.now(vec![uplink("a", 1)]);
