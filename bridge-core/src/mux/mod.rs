@@ -35,6 +35,7 @@ use link::{Link, Source};
 pub use outcome::{Outcome, Output, Stats};
 pub use strategy::Strategy;
 
+use crate::id::MessageId;
 use crate::message::Message;
 use crate::ports::{HubRefusal, LinkId, Seq, Token};
 
@@ -63,6 +64,8 @@ pub struct Mux {
     lanes: HashMap<Arc<str>, Lane>,
     live: HashMap<Token, Live>,
     by_seq: HashMap<Seq, Token>,
+    /// In flight, but their senders were told that they were not taken.
+    disowned: HashMap<MessageId, Token>,
     /// Ends of `ack_wait`, in order; entries of settled messages are passed over.
     deadlines: VecDeque<(Instant, Token)>,
     outputs: VecDeque<Output>,
@@ -126,6 +129,7 @@ impl Mux {
             lanes: known,
             live: HashMap::new(),
             by_seq: HashMap::new(),
+            disowned: HashMap::new(),
             deadlines: VecDeque::new(),
             outputs: VecDeque::new(),
             waiting: 0,
@@ -141,12 +145,18 @@ impl Mux {
         mux
     }
 
-    /// Takes a message. Its answer comes as [`Output::Answer`] with this token.
+    /// Takes a message. Its answer comes as [`Output::Answer`] with this token: a new one, or that of a publish in flight
+    /// whose sender was told [`Outcome::Unavailable`] and sends it again.
     pub fn submit(&mut self, message: Arc<Message>, now: Instant) -> Token {
+        let full = self.waiting >= self.config.max_waiting || self.stored() >= self.config.max_stored;
+        let closed = self.closing || full;
+        if !closed && let Some(flying) = self.disowned.remove(&message.id) {
+            self.own(flying, now);
+            return flying;
+        }
         let token = Token(self.next_token);
         self.next_token += 1;
-        let full = self.waiting >= self.config.max_waiting || self.stored() >= self.config.max_stored;
-        if self.closing || full {
+        if closed {
             self.outputs.push_back(Output::Answer { token, outcome: Outcome::Unavailable });
             return token;
         }
@@ -244,7 +254,7 @@ impl Mux {
         let Some(&token) = self.by_seq.get(&seq) else { return };
         let Some(live) = self.live.get_mut(&token) else { return };
         let lane = live.lane.clone();
-        let place = live.place;
+        let (id, place) = (live.message.id, live.place);
         if ok {
             live.entry = Some((seq, Entry::Safe));
             self.answer(token, Outcome::Stored);
@@ -267,6 +277,8 @@ impl Mux {
             self.answer(token, Outcome::Unavailable);
             if matches!(place, Place::Nowhere | Place::Settled) {
                 self.live.remove(&token);
+            } else {
+                self.disowned.insert(id, token);
             }
         }
         self.pump_lane(&lane, now);
@@ -387,6 +399,15 @@ impl Mux {
         true
     }
 
+    /// A sender waits again for what is in flight already.
+    fn own(&mut self, token: Token, now: Instant) {
+        let Some(live) = self.live.get_mut(&token) else { return };
+        live.waiting = true;
+        self.waiting += 1;
+        self.deadlines.push_back((now + self.config.ack_wait, token));
+        self.lanes.entry(live.lane.clone()).or_default().fresh.push_back(token);
+    }
+
     /// Appends a message to the outbox.
     fn store(&mut self, token: Token) {
         let Some(live) = self.live.get_mut(&token) else { return };
@@ -425,7 +446,8 @@ impl Mux {
             None if live.waiting => self.take_over_lane_of(token),
             // Its sender was told that it was not taken.
             None => {
-                let lane = live.lane.clone();
+                let (lane, id) = (live.lane.clone(), live.message.id);
+                self.disowned.remove(&id);
                 self.live.remove(&token);
                 self.forget_if_idle(&lane);
             }
@@ -490,6 +512,7 @@ impl Mux {
         match (live.entry, outcome) {
             (None, outcome) => {
                 let accepted = (!was_waiting && outcome == Outcome::Delivered).then_some(live.message.id);
+                self.disowned.remove(&live.message.id);
                 self.answer(token, outcome);
                 self.live.remove(&token);
                 self.outputs.extend(accepted.map(Output::LateDelivery));

@@ -480,3 +480,35 @@ fn a_refusal_for_now_is_not_overtaken_by_what_waits_behind_it() {
     world.settle();
     world.check();
 }
+
+#[test]
+fn what_is_in_flight_and_sent_again_is_not_published_again() {
+    let mut world = World::new(config());
+    world.link_up(LinkId(0));
+    let token = world.submit(1);
+    world.pass(Duration::from_secs(2));
+    world.store_step(false);
+    assert_eq!(world.answers.remove(&token), Some(Outcome::Unavailable));
+    let again = world.mux.submit(world.sent[&token].clone(), world.now);
+    world.drive();
+    assert_eq!((again, world.flying[&LinkId(0)].len()), (token, 1));
+    world.acknowledge(LinkId(0));
+    assert_eq!(world.answers[&token], Outcome::Delivered);
+    assert!(world.late.is_empty() && world.mux.disowned.is_empty());
+}
+
+#[test]
+fn what_is_sent_again_goes_to_the_outbox_when_its_link_is_lost() {
+    let mut world = World::new(config());
+    world.link_up(LinkId(0));
+    let token = world.submit(1);
+    world.pass(Duration::from_secs(2));
+    world.store_step(false);
+    world.answers.clear();
+    world.mux.submit(world.sent[&token].clone(), world.now);
+    world.link_down(LinkId(0), 0);
+    world.store_step(true);
+    assert_eq!(world.answers[&token], Outcome::Stored);
+    world.settle();
+    world.check();
+}
