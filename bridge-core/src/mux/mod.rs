@@ -249,7 +249,8 @@ impl Mux {
         self.load_if_due(now);
     }
 
-    /// An append ended: durable when `ok`, otherwise not stored at all. In the order of the appends.
+    /// An append ended: durable when `ok`. Otherwise it is taken back when the store works again, should it be there all
+    /// the same. In the order of the appends.
     pub fn handle_appended(&mut self, seq: Seq, ok: bool, now: Instant) {
         let Some(&token) = self.by_seq.get(&seq) else { return };
         let Some(live) = self.live.get_mut(&token) else { return };
@@ -258,6 +259,7 @@ impl Mux {
         if ok {
             live.entry = Some((seq, Entry::Safe));
             self.answer(token, Outcome::Stored);
+            self.take_back_doubtful();
             match place {
                 Place::Settled => {
                     self.drop_entry(token, seq);
@@ -269,6 +271,7 @@ impl Mux {
         } else {
             live.entry = None;
             self.by_seq.remove(&seq);
+            self.drain.doubt(seq);
             self.drain.resident -= 1;
             if let Some(lane) = self.lanes.get_mut(&lane) {
                 lane.stored -= 1;

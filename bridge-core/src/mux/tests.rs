@@ -68,6 +68,8 @@ struct World {
     late: BTreeSet<MessageId>,
     /// Refused by the hub. After a crash before their burial the hub is asked once more, and may say yes.
     refused: BTreeSet<u64>,
+    /// Appends that failed: they are taken back, whether they are there or not.
+    failed: BTreeSet<Seq>,
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
             unsettled: BTreeSet::new(),
             late: BTreeSet::new(),
             refused: BTreeSet::new(),
+            failed: BTreeSet::new(),
         };
         world.drive();
         world
@@ -142,10 +145,15 @@ impl World {
                 self.last_seq = seq;
                 if ok {
                     self.disk.insert(seq, message);
+                } else {
+                    self.failed.insert(seq);
                 }
                 self.mux.handle_appended(seq, ok, self.now);
             }
-            Output::Remove { seq } => assert!(self.disk.remove(&seq).is_some(), "removed what is not there"),
+            Output::Remove { seq } => {
+                let was_there = self.disk.remove(&seq).is_some();
+                assert!(was_there || self.failed.remove(&seq), "removed what is not there");
+            }
             Output::Bury { seq, message, .. } => {
                 self.buried.push(number(&message));
                 self.disk.remove(&seq);
@@ -511,4 +519,28 @@ fn what_is_sent_again_goes_to_the_outbox_when_its_link_is_lost() {
     assert_eq!(world.answers[&token], Outcome::Stored);
     world.settle();
     world.check();
+}
+
+#[test]
+fn a_failed_append_that_is_there_all_the_same_is_taken_back() {
+    let mut world = World::new(config());
+    let (token, _) = (world.submit(1), world.submit(1));
+    world.store_step(false);
+    world.disk.insert(1, world.sent[&token].clone());
+    world.store_step(true);
+    world.settle();
+    world.check();
+    assert_eq!(world.hub.iter().map(|m| number(m)).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_failed_append_is_not_taken_for_another_when_it_is_read_back() {
+    let mut world = World::new(config());
+    world.submit(1);
+    world.store_step(true);
+    let token = world.submit(1);
+    world.store_step(false);
+    world.disk.insert(2, world.sent[&token].clone());
+    world.settle();
+    assert_eq!(world.hub.iter().map(|m| number(m)).collect::<Vec<_>>(), [1]);
 }
