@@ -46,8 +46,8 @@ struct State {
     under_way: HashMap<MessageId, Vec<oneshot::Sender<bool>>, IdHash>,
     /// Newest generation first; each with the time from which on it is complete.
     generations: VecDeque<(Timestamp, HashSet<MessageId, IdHash>)>,
-    /// Not yet in the store.
-    unwritten: Vec<(MessageId, Timestamp)>,
+    /// Not yet in the store, or on the way there: the store cannot be asked for these.
+    unwritten: HashMap<MessageId, Timestamp, IdHash>,
 }
 
 /// How long ids gather before they are written.
@@ -79,7 +79,7 @@ impl Deduplicator {
         let state = State {
             under_way: HashMap::default(),
             generations: [(complete_since, ids)].into(),
-            unwritten: Vec::new(),
+            unwritten: HashMap::default(),
         };
         Ok(Self { config, store, clock, state: Mutex::new(state), written: Signal::default() })
     }
@@ -92,7 +92,9 @@ impl Deduplicator {
         let since = self.clock.wall().minus(self.config.window);
         {
             let mut state = lock(&self.state);
-            if state.generations.iter().any(|(_, ids)| ids.contains(&id)) {
+            if state.generations.iter().any(|(_, ids)| ids.contains(&id))
+                || state.unwritten.get(&id).is_some_and(|at| *at >= since)
+            {
                 return Ok(Claim::Duplicate);
             }
             if let Some(waiters) = state.under_way.get_mut(&id) {
@@ -129,7 +131,7 @@ impl Deduplicator {
     /// Remembers an id that nobody holds a claim on any more.
     pub fn remember(&self, id: MessageId) {
         let now = self.clock.wall();
-        let first = {
+        {
             let mut state = lock(&self.state);
             let per_generation = (self.config.max_in_memory / GENERATIONS).max(1);
             if state.generations.front().is_none_or(|(_, ids)| ids.len() >= per_generation) {
@@ -140,13 +142,10 @@ impl Deduplicator {
                 ids.insert(id);
             }
             if state.unwritten.len() < MAX_UNWRITTEN {
-                state.unwritten.push((id, now));
+                state.unwritten.insert(id, now);
             }
-            state.unwritten.len() == 1
-        };
-        if first {
-            self.written.notify();
         }
+        self.written.notify();
     }
 
     /// Writes remembered ids behind, for ever. Run it as one task.
@@ -166,15 +165,20 @@ impl Deduplicator {
     /// # Errors
     /// When the store failed; nothing is forgotten then.
     pub async fn flush(&self) -> StoreResult<()> {
-        let batch = std::mem::take(&mut lock(&self.state).unwritten);
-        let result = self.store.remember(&batch).await;
-        if result.is_err() {
-            let mut state = lock(&self.state);
-            let newer = std::mem::replace(&mut state.unwritten, batch);
-            state.unwritten.extend(newer);
-            state.unwritten.truncate(MAX_UNWRITTEN);
+        let batch: Vec<(MessageId, Timestamp)> =
+            lock(&self.state).unwritten.iter().map(|(id, at)| (*id, *at)).collect();
+        if batch.is_empty() {
+            return Ok(());
         }
-        result
+        self.store.remember(&batch).await?;
+        let unwritten = &mut lock(&self.state).unwritten;
+        for (id, at) in batch {
+            // Not what was remembered once more meanwhile.
+            if unwritten.get(&id) == Some(&at) {
+                unwritten.remove(&id);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what is older than the window, in the store.

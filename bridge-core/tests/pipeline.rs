@@ -3,41 +3,30 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_core::counters::IntegrationCounters;
-use bridge_core::dedup::{DedupConfig, Deduplicator};
-use bridge_core::delivery::Delivery;
+use bridge_core::dedup::DedupConfig;
 use bridge_core::mux::{MuxConfig, Strategy};
-use bridge_core::pipeline::{Intake, Integration, Pipeline, States};
 use bridge_core::ports::{
     Clock, DeadLetterFilter, DeadLetters, Dedup, DeviceRecord, DeviceState, HubEvents, HubRefusal, LinkId,
-    Outbox, OutboxEntry, RawRequest, Registry,
+    Outbox, OutboxEntry, Registry,
 };
-use bridge_core::registrar::{DeviceRule, Register, Registrar};
-use bridge_core::testing::{FakeHub, Fault, Faulty, ManualClock, MemoryStore, block_on, contract, poll_once};
-use bridge_core::trace::{Step, Tracer, Traces};
+use bridge_core::registrar::Register;
+use bridge_core::testing::{Fault, Faulty, ManualClock, MemoryStore, block_on, contract, poll_once};
+use bridge_core::trace::Step;
 use bridge_core::{
-    Decoded, ExternalDevice, IdempotencyKey, IntegrationName, Kind, Message, Reason, StateMark, Timestamp,
-    Uplink, Verdict,
+    ExternalDevice, IdempotencyKey, Kind, Message, Reason, StateMark, Timestamp, Uplink, Verdict,
 };
+use life::{Accepting, Life, Store};
 
-type Task = Pin<Box<dyn Future<Output = ()>>>;
-type Store = Faulty<MemoryStore>;
+mod life;
 
 struct World {
-    hub: Arc<FakeHub>,
+    life: Life,
     store: Arc<Store>,
     clock: Arc<ManualClock>,
-    pipeline: Arc<Pipeline>,
-    integration: Arc<Integration>,
-    tasks: Vec<Task>,
 }
-
-/// An acceptance under way.
-type Accepting = Pin<Box<dyn Future<Output = Vec<Verdict>>>>;
 
 impl World {
     fn new(register: Register) -> Self {
@@ -45,10 +34,8 @@ impl World {
     }
 
     fn over(store: Arc<Store>, register: Register) -> Self {
-        let (hub, clock) = (Arc::new(FakeHub::default()), Arc::new(ManualClock::default()));
-        let dedup_config = DedupConfig { window: Duration::from_secs(4500), max_in_memory: 8 };
-        let dedup =
-            Arc::new(block_on(Deduplicator::open(dedup_config, store.clone(), clock.clone())).unwrap());
+        let clock = Arc::new(ManualClock::default());
+        let dedup = DedupConfig { window: Duration::from_secs(4500), max_in_memory: 8 };
         let mux = MuxConfig {
             strategy: Strategy::Shared { min: 1, max: 1 },
             ack_wait: Duration::from_secs(2),
@@ -57,63 +44,19 @@ impl World {
             max_stored: 100,
             drain_rate: None,
         };
-        let late = dedup.clone();
-        let delivery = Delivery::open(
-            mux,
-            hub.clone(),
-            store.clone(),
-            store.clone(),
-            clock.clone(),
-            Box::new(move |id| late.remember(id)),
-        );
-        let delivery = Arc::new(block_on(delivery).unwrap());
-        let pipeline = Arc::new(Pipeline {
-            registrar: block_on(Registrar::open(store.clone())).unwrap(),
-            dedup: dedup.clone(),
-            delivery: delivery.clone(),
-            dead_letters: store.clone(),
-            traces: Arc::new(Traces::new(100)),
-            clock: clock.clone(),
-            states: States::default(),
-        });
-        let integration = Arc::new(Integration {
-            name: IntegrationName::parse("farm").unwrap(),
-            source: "test",
-            devices: DeviceRule { register, ..DeviceRule::default() },
-            counters: Arc::new(IntegrationCounters::default()),
-        });
-        let (storing, timing) = (delivery.clone(), delivery.clone());
-        let tasks: Vec<Task> = vec![
-            Box::pin(async move { storing.run_store().await }),
-            Box::pin(async move { timing.run_timer().await }),
-            Box::pin(async move { dedup.run().await }),
-        ];
-        delivery.start();
-        Self { hub, store, clock, pipeline, integration, tasks }
+        let life = Life::begin((mux, dedup), register, &store, &clock);
+        Self { life, store, clock }
     }
 
     /// Lets every task go as far as it can.
     fn settle(&mut self) {
         for _ in 0..50 {
-            self.tasks.retain_mut(|task| poll_once(task).is_none());
+            self.life.tasks.retain_mut(|task| poll_once(task).is_none());
         }
     }
 
     fn accept(&self, uplinks: Vec<Uplink>) -> Accepting {
-        let (pipeline, integration, clock) =
-            (self.pipeline.clone(), self.integration.clone(), self.clock.clone());
-        Box::pin(async move {
-            let received_at = clock.wall();
-            let intake = Intake {
-                integration: &integration,
-                decoded: Decoded { uplinks, problems: Vec::new() },
-                received_at,
-                request: &|| RawRequest { body: b"kept".to_vec(), ..RawRequest::default() },
-                replayed: false,
-                tracer: Tracer::start(1, integration.name.clone(), received_at, clock.now()),
-            };
-            pipeline.accept(intake).await
-        })
+        self.life.accept(uplinks)
     }
 
     /// Takes uplinks as far as they go without anything else happening.
@@ -133,14 +76,14 @@ impl World {
     }
 
     fn link_up(&mut self) {
-        self.pipeline.delivery.link_up(LinkId(0), 10);
+        self.life.pipeline.delivery.link_up(LinkId(0), 10);
         self.settle();
     }
 
     /// Acknowledges all that was published; the messages.
     fn acknowledge(&mut self) -> Vec<Arc<Message>> {
-        let published = self.hub.take();
-        published.iter().for_each(|(_, token, _)| self.pipeline.delivery.acknowledged(&[*token]));
+        let published = self.life.hub.take();
+        published.iter().for_each(|(_, token, _)| self.life.pipeline.delivery.acknowledged(&[*token]));
         self.settle();
         published.into_iter().map(|(_, _, message)| message).collect()
     }
@@ -169,8 +112,8 @@ fn acknowledged_by_the_hub_is_delivered_and_a_copy_is_a_duplicate() {
     assert_eq!(world.acknowledge().len(), 1);
     assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Delivered]));
     assert_eq!(world.now(vec![uplink("a", 1)]), [Verdict::Duplicate]);
-    assert!(world.hub.take().is_empty() && world.outbox().is_empty());
-    let trace = &world.pipeline.traces.after(Some(0), 9)[0];
+    assert!(world.life.hub.take().is_empty() && world.outbox().is_empty());
+    let trace = &world.life.pipeline.traces.after(Some(0), 9)[0];
     let steps: Vec<Step> = trace.steps.iter().map(|(step, _)| step).collect();
     assert_eq!(steps, [Step::Received, Step::Resolved, Step::Deduplicated, Step::Queued, Step::Acknowledged]);
 }
@@ -204,16 +147,16 @@ fn no_hub_means_disk_and_no_disk_means_retry() {
 }
 
 #[test]
-fn an_append_whose_answer_was_lost_is_told_as_retry_and_doubles_with_one_id() {
+fn an_append_whose_answer_was_lost_is_told_as_retry_and_taken_back() {
     let mut world = World::new(Register::Auto);
     assert_eq!(world.now(vec![uplink("a", 1)]), [Verdict::Stored]);
     world.store.set(Fault::After);
     assert!(matches!(world.now(vec![uplink("a", 2)])[..], [Verdict::Retry(_)]));
     world.store.set(Fault::None);
+    assert_eq!(world.outbox().len(), 2);
     assert_eq!(world.now(vec![uplink("a", 2)]), [Verdict::Stored]);
-    let entries = world.outbox();
-    assert_eq!(entries.len(), 3);
-    assert_eq!(entries[1].id, entries[2].id, "consumers can tell");
+    let seqs: Vec<_> = world.outbox().iter().map(|entry| entry.seq).collect();
+    assert_eq!(seqs, [1, 3]);
 }
 
 #[test]
@@ -238,8 +181,8 @@ fn what_the_hub_will_never_take_is_a_dead_letter() {
     world.link_up();
     let mut accepting = world.accept(vec![uplink("a", 1)]);
     assert_eq!(world.answer(&mut accepting), None);
-    let (_, token, _) = world.hub.take()[0].clone();
-    world.pipeline.delivery.refused(token, HubRefusal::Never("too large".into()));
+    let (_, token, _) = world.life.hub.take()[0].clone();
+    world.life.pipeline.delivery.refused(token, HubRefusal::Never("too large".into()));
     assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Rejected(Reason::RefusedByHub)]));
     assert_eq!(world.letters(), [Reason::RefusedByHub]);
 }
@@ -254,7 +197,7 @@ fn devices_by_rule() {
         block_on(Registry::list(&*park.store, &Default::default(), None, 9)).unwrap().remove(0);
     record.state = DeviceState::Active;
     block_on(Registry::update(&*park.store, &record)).unwrap();
-    block_on(park.pipeline.registrar.refresh()).unwrap();
+    block_on(park.life.pipeline.registrar.refresh()).unwrap();
     assert_eq!(park.now(vec![uplink("a", 1)]), [Verdict::Stored], "what somebody else approved is approved");
     let mut auto = World::new(Register::Auto);
     assert_eq!(auto.now(vec![uplink("Tank 7", 1)]), [Verdict::Stored]);
@@ -276,7 +219,7 @@ fn heard_devices_are_noted_behind() {
     world.now(vec![uplink("a", 1)]);
     world.clock.advance(Duration::from_secs(60));
     world.now(vec![uplink("a", 2)]);
-    block_on(world.pipeline.registrar.flush()).unwrap();
+    block_on(world.life.pipeline.registrar.flush()).unwrap();
     let record = block_on(Registry::list(&*world.store, &Default::default(), None, 9)).unwrap().remove(0);
     assert_eq!(record.last_seen, Some(world.clock.wall()));
 }
@@ -303,7 +246,7 @@ fn ids_are_remembered_over_a_restart_and_beyond_memory() {
     for number in 0..30 {
         assert_eq!(world.now(vec![uplink("a", number)]), [Verdict::Stored]);
     }
-    block_on(world.pipeline.dedup.flush()).unwrap();
+    block_on(world.life.pipeline.dedup.flush()).unwrap();
     assert_eq!(world.now(vec![uplink("a", 0)]), [Verdict::Duplicate], "memory holds eight, the store all");
     let mut again = World::over(store.clone(), Register::Auto);
     for number in 0..30 {
@@ -314,13 +257,26 @@ fn ids_are_remembered_over_a_restart_and_beyond_memory() {
 }
 
 #[test]
+fn ids_are_known_before_they_are_written_however_many() {
+    let mut world = World::new(Register::Auto);
+    for number in 0..30 {
+        assert_eq!(world.now(vec![uplink("a", number)]), [Verdict::Stored]);
+    }
+    assert_eq!(
+        world.now(vec![uplink("a", 0)]),
+        [Verdict::Duplicate],
+        "memory holds eight, the store none yet"
+    );
+}
+
+#[test]
 fn ids_that_could_not_be_written_are_written_later() {
     let mut world = World::new(Register::Auto);
     world.now(vec![uplink("a", 1)]);
     world.store.set(Fault::Before);
-    assert!(block_on(world.pipeline.dedup.flush()).is_err());
+    assert!(block_on(world.life.pipeline.dedup.flush()).is_err());
     world.store.set(Fault::None);
-    block_on(world.pipeline.dedup.flush()).unwrap();
+    block_on(world.life.pipeline.dedup.flush()).unwrap();
     assert_eq!(block_on(world.store.recent(Timestamp::EPOCH, 9)).unwrap().len(), 1);
 }
 
@@ -343,8 +299,8 @@ fn a_drain_answers_everything() {
     world.link_up();
     let mut accepting = world.accept(vec![uplink("a", 1)]);
     assert_eq!(world.answer(&mut accepting), None);
-    let delivery = world.pipeline.delivery.clone();
-    world.tasks.push(Box::pin(async move { delivery.drain(Duration::from_secs(1)).await }));
+    let delivery = world.life.pipeline.delivery.clone();
+    world.life.tasks.push(Box::pin(async move { delivery.drain(Duration::from_secs(1)).await }));
     world.settle();
     assert!(matches!(world.now(vec![uplink("b", 1)])[..], [Verdict::Retry(_)]), "nothing new is taken");
     world.clock.advance(Duration::from_secs(1));

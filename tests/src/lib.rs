@@ -3,4 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod broker;
+pub mod load;
 pub mod world;

@@ -82,9 +82,13 @@ pub struct World {
 impl World {
     /// Nothing is started yet. `protocol` is `5` or `3.1.1`.
     pub fn new(protocol: &str) -> Self {
+        Self::with_hub_at(free_port(), protocol)
+    }
+
+    /// As [`new`](Self::new), with the hub on a port of the caller's choice.
+    pub fn with_hub_at(mqtt: u16, protocol: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mqtt = free_port();
         let dir = folder.path().display();
         let broker = format!(
             "listener {mqtt} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n\
@@ -140,6 +144,22 @@ impl World {
         let mut command = Command::new(program);
         command.arg("-c").arg(self.folder.path().join("bridge.toml")).env("FARM_SECRET", SECRET);
         command
+    }
+
+    /// A metric of the bridge; the sum over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let request = http::Request::get("/metrics").header("host", self.http.to_string());
+        let (status, page) =
+            exchange(self.http, request.body(Full::default()).unwrap()).await.expect("the bridge answers");
+        assert_eq!(status, 200);
+        let page = String::from_utf8(page.into()).unwrap();
+        let samples = page.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once([' ', '}']));
+        let samples: Vec<f64> = samples
+            .filter(|(labels, _)| labels.is_empty() || labels.starts_with('{'))
+            .map(|(_, value)| value.trim().parse().unwrap())
+            .collect();
+        assert!(!samples.is_empty(), "{name} is missing in {page}");
+        samples.into_iter().sum()
     }
 
     /// How many messages wait in the outbox, says the command line.
@@ -206,8 +226,25 @@ impl Collector {
     }
 }
 
-/// Posts one uplink; its status, or nothing when the connection broke.
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Nobody listened; nothing was sent.
+    Unreached,
+    /// It was sent, at least in part.
+    Lost,
+}
+
+/// Posts one uplink; its status, or nothing when there was no answer.
 pub async fn post(http: SocketAddr, device: &str, counter: u64) -> Option<u16> {
+    send(http, device, counter).await.ok()
+}
+
+/// Posts one uplink; its status.
+///
+/// # Errors
+/// When there was no answer.
+pub async fn send(http: SocketAddr, device: &str, counter: u64) -> Result<u16, NoAnswer> {
     let body = json!({
         "end_device_ids": { "device_id": device, "application_ids": { "application_id": "app" } },
         "uplink_message": {
@@ -215,26 +252,32 @@ pub async fn post(http: SocketAddr, device: &str, counter: u64) -> Option<u16> {
             "decoded_payload": { "n": counter }, "received_at": "2026-11-20T12:00:00Z"
         }
     });
+    let request = http::Request::post("/webhooks/farm")
+        .header("host", http.to_string())
+        .header("authorization", format!("Bearer {SECRET}"))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body.to_string())));
+    Ok(exchange(http, request.unwrap()).await?.0)
+}
+
+/// One request on a connection of its own: status and body of its answer.
+async fn exchange(http: SocketAddr, request: http::Request<Full<Bytes>>) -> Result<(u16, Bytes), NoAnswer> {
     let exchange = async {
-        let stream = tokio::net::TcpStream::connect(http).await.ok()?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-        let request = http::Request::post("/webhooks/farm")
-            .header("host", http.to_string())
-            .header("authorization", format!("Bearer {SECRET}"))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .unwrap();
+        let stream = tokio::net::TcpStream::connect(http).await.map_err(|_| NoAnswer::Unreached)?;
         let answer = async {
-            let answer = sender.send_request(request).await.ok()?;
-            let status = answer.status().as_u16();
-            answer.into_body().collect().await.ok()?;
-            Some(status)
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+            let answer = async {
+                let answer = sender.send_request(request).await.ok()?;
+                let status = answer.status().as_u16();
+                Some((status, answer.into_body().collect().await.ok()?.to_bytes()))
+            };
+            tokio::select! {
+                answer = answer => answer,
+                _ = connection => None,
+            }
         };
-        tokio::select! {
-            answer = answer => answer,
-            _ = connection => None,
-        }
+        answer.await.ok_or(NoAnswer::Lost)
     };
-    tokio::time::timeout(Duration::from_secs(8), exchange).await.ok().flatten()
+    tokio::time::timeout(Duration::from_secs(8), exchange).await.unwrap_or(Err(NoAnswer::Lost))
 }

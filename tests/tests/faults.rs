@@ -8,78 +8,22 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use tests::world::{Collector, Process, World, post, wait_until};
-use tokio::task::JoinSet;
-
-const DEVICES: u64 = 16;
+use tests::load::{Load, Sent};
+use tests::world::{Collector, Process, World, wait_until};
 
 /// One at a time: they share two cores, and each wants to be under load.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Every device sends one uplink after the other, each until it is answered 2xx.
-struct Load {
-    stop: Arc<AtomicBool>,
-    accepted: Arc<AtomicU64>,
-    tasks: JoinSet<(String, BTreeSet<u64>)>,
-}
-
-impl Load {
-    fn start(world: &World) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let accepted = Arc::new(AtomicU64::new(0));
-        let mut tasks = JoinSet::new();
-        for device in 0..DEVICES {
-            let (http, stop, accepted) = (world.http, stop.clone(), accepted.clone());
-            tasks.spawn(async move {
-                let device = format!("device-{device}");
-                let mut answered = BTreeSet::new();
-                for counter in 1.. {
-                    while !stop.load(SeqCst) {
-                        match post(http, &device, counter).await {
-                            Some(200..=299) => {
-                                answered.insert(counter);
-                                accepted.fetch_add(1, SeqCst);
-                                break;
-                            }
-                            // As its cloud would: a little later, again.
-                            Some(503) | None => tokio::time::sleep(Duration::from_millis(20)).await,
-                            Some(other) => panic!("answered {other}"),
-                        }
-                    }
-                    if stop.load(SeqCst) {
-                        break;
-                    }
-                }
-                (device, answered)
-            });
-        }
-        Self { stop, accepted, tasks }
-    }
-
-    /// Waits until so many more were accepted.
-    async fn accepts(&self, more: u64) {
-        let goal = self.accepted.load(SeqCst) + more;
-        wait_until("uplinks are accepted", async || self.accepted.load(SeqCst) >= goal).await;
-    }
-
-    async fn end(self) -> BTreeMap<String, BTreeSet<u64>> {
-        self.stop.store(true, SeqCst);
-        self.tasks.join_all().await.into_iter().collect()
-    }
-}
-
 /// Waits until all that was accepted is at the collector; how many came twice.
-async fn settle(world: &World, collector: &Collector, accepted: &BTreeMap<String, BTreeSet<u64>>) -> usize {
+async fn settle(world: &World, collector: &Collector, sent: &BTreeMap<String, Sent>) -> usize {
     wait_until("the outbox is empty", async || world.outbox() == 0).await;
     wait_until("everything accepted is at the hub", async || {
         let seen = collector.seen();
-        accepted.iter().all(|(device, counters)| {
+        sent.iter().all(|(device, sent)| {
             let seen: BTreeSet<u64> = seen.get(device).into_iter().flatten().copied().collect();
-            counters.is_subset(&seen)
+            sent.accepted.is_subset(&seen)
         })
     })
     .await;
@@ -94,7 +38,7 @@ async fn settle(world: &World, collector: &Collector, accepted: &BTreeMap<String
             }
         }
     }
-    let total: usize = accepted.values().map(BTreeSet::len).sum();
+    let total: usize = sent.values().map(|sent| sent.accepted.len()).sum();
     println!("accepted {total}, lost 0, doubled {doubled}");
     doubled
 }
@@ -117,8 +61,8 @@ async fn hub_stopped_for_ten_seconds_under_load() {
     wait_until("ten seconds are over", async || stopped.elapsed() >= Duration::from_secs(10)).await;
     let _broker = world.start_broker().await;
     load.accepts(300).await;
-    let accepted = load.end().await;
-    assert!(settle(&world, &collector, &accepted).await <= IN_FLIGHT);
+    let sent = load.end().await;
+    assert!(settle(&world, &collector, &sent).await <= IN_FLIGHT);
     assert_eq!(bridge.terminate().await, Some(0));
 }
 
@@ -136,8 +80,8 @@ async fn hub_frozen_so_that_acknowledgements_come_late() {
     load.accepts(200).await;
     broker.signal("CONT");
     load.accepts(200).await;
-    let accepted = load.end().await;
-    assert_eq!(settle(&world, &collector, &accepted).await, 0, "no link was lost, nothing may double");
+    let sent = load.end().await;
+    assert_eq!(settle(&world, &collector, &sent).await, 0, "no link was lost, nothing may double");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,8 +98,8 @@ async fn bridge_killed_in_the_middle_of_a_load() {
         bridge = world.start_bridge().await;
     }
     load.accepts(100).await;
-    let accepted = load.end().await;
-    assert!(settle(&world, &collector, &accepted).await <= 3 * IN_FLIGHT);
+    let sent = load.end().await;
+    assert!(settle(&world, &collector, &sent).await <= 3 * IN_FLIGHT);
     assert_eq!(bridge.terminate().await, Some(0));
 }
 
@@ -175,8 +119,8 @@ async fn bridge_killed_while_the_hub_is_down() {
     load.accepts(200).await;
     let _broker = world.start_broker().await;
     load.accepts(200).await;
-    let accepted = load.end().await;
-    assert!(settle(&world, &collector, &accepted).await <= 2 * IN_FLIGHT);
+    let sent = load.end().await;
+    assert!(settle(&world, &collector, &sent).await <= 2 * IN_FLIGHT);
     assert_eq!(bridge.terminate().await, Some(0));
 }
 
@@ -192,6 +136,6 @@ async fn sigterm_under_load_drains_and_a_restart_goes_on() {
     assert_eq!(bridge.terminate().await, Some(0));
     let _bridge = world.start_bridge().await;
     load.accepts(200).await;
-    let accepted = load.end().await;
-    assert_eq!(settle(&world, &collector, &accepted).await, 0, "a drain leaves nothing in flight");
+    let sent = load.end().await;
+    assert_eq!(settle(&world, &collector, &sent).await, 0, "a drain leaves nothing in flight");
 }

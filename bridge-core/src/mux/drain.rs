@@ -1,7 +1,7 @@
 //! Reading the outbox back: how far ahead, from where, at which pace, and what must not overtake what. Not here: publishing
 //! what was read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use crate::ports::{Seq, Token};
 
 /// How many entries of the outbox are read ahead of their turn.
 const READ_AHEAD: usize = 512;
+/// Failed appends that are taken back. A store that fails more often in a row is down: it does not lose answers.
+const MAX_DOUBTFUL: usize = 10_000;
 /// How many loads per second a paced outbox is spread over.
 const LOADS_PER_SECOND: usize = 10;
 
@@ -29,6 +31,17 @@ pub(super) struct Drain {
     pub(super) loaded: usize,
     /// The pace: no load before this.
     pub(super) not_before: Option<Instant>,
+    /// Appends that the store said had failed. Their answer may have got lost, and they be in the outbox; nothing counts
+    /// them, and their senders were told to send again.
+    doubtful: BTreeSet<Seq>,
+}
+
+impl Drain {
+    pub(super) fn doubt(&mut self, seq: Seq) {
+        if self.doubtful.len() < MAX_DOUBTFUL {
+            self.doubtful.insert(seq);
+        }
+    }
 }
 
 /// A load under way.
@@ -64,6 +77,11 @@ impl Mux {
         }
         self.drain.cursor = if entries.is_empty() { loading.up_to } else { loading.after };
         for (seq, lane_name, message) in entries {
+            if self.drain.doubtful.remove(&seq) {
+                self.outputs.push_back(Output::Remove { seq });
+                self.drain.cursor = seq;
+                continue;
+            }
             if self.by_seq.contains_key(&seq) || loading.removed.contains(&seq) {
                 self.drain.cursor = seq;
                 continue;
@@ -105,6 +123,15 @@ impl Mux {
             lane.stored = lane.stored.saturating_sub(1).max(lane.resident);
         }
         self.forget_if_idle(lane);
+    }
+
+    /// Removes what failed appends may have left, now that the store works.
+    pub(super) fn take_back_doubtful(&mut self) {
+        let doubtful = std::mem::take(&mut self.drain.doubtful);
+        if let Some(loading) = &mut self.drain.loading {
+            loading.removed.extend(&doubtful);
+        }
+        self.outputs.extend(doubtful.into_iter().map(|seq| Output::Remove { seq }));
     }
 
     pub(super) fn rewind(&mut self, to: Seq) {

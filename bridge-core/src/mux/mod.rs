@@ -35,6 +35,7 @@ use link::{Link, Source};
 pub use outcome::{Outcome, Output, Stats};
 pub use strategy::Strategy;
 
+use crate::id::MessageId;
 use crate::message::Message;
 use crate::ports::{HubRefusal, LinkId, Seq, Token, TokenHash};
 
@@ -63,6 +64,8 @@ pub struct Mux {
     lanes: HashMap<Arc<str>, Lane>,
     live: HashMap<Token, Live, TokenHash>,
     by_seq: HashMap<Seq, Token>,
+    /// In flight, but their senders were told that they were not taken.
+    disowned: HashMap<MessageId, Token>,
     /// Ends of `ack_wait`, in order; entries of settled messages are passed over.
     deadlines: VecDeque<(Instant, Token)>,
     outputs: VecDeque<Output>,
@@ -126,6 +129,7 @@ impl Mux {
             lanes: known,
             live: HashMap::default(),
             by_seq: HashMap::new(),
+            disowned: HashMap::new(),
             deadlines: VecDeque::new(),
             outputs: VecDeque::new(),
             waiting: 0,
@@ -141,12 +145,18 @@ impl Mux {
         mux
     }
 
-    /// Takes a message. Its answer comes as [`Output::Answer`] with this token.
+    /// Takes a message. Its answer comes as [`Output::Answer`] with this token: a new one, or that of a publish in flight
+    /// whose sender was told [`Outcome::Unavailable`] and sends it again.
     pub fn submit(&mut self, message: Arc<Message>, now: Instant) -> Token {
+        let full = self.waiting >= self.config.max_waiting || self.stored() >= self.config.max_stored;
+        let closed = self.closing || full;
+        if !closed && let Some(flying) = self.disowned.remove(&message.id) {
+            self.own(flying, now);
+            return flying;
+        }
         let token = Token(self.next_token);
         self.next_token += 1;
-        let full = self.waiting >= self.config.max_waiting || self.stored() >= self.config.max_stored;
-        if self.closing || full {
+        if closed {
             self.outputs.push_back(Output::Answer { token, outcome: Outcome::Unavailable });
             return token;
         }
@@ -188,7 +198,13 @@ impl Mux {
     pub fn handle_link_down(&mut self, link: LinkId, now: Instant) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.window = None;
-        let queued = state.fresh.drain(..).chain(state.stored.drain(..));
+        let fresh = state.fresh.drain(..).map(|token| (token, Source::Sender));
+        let stored = state.stored.drain(..).map(|token| (token, Source::Outbox));
+        // Not what left these queues: taken over, it may be on another link by now.
+        let queued = fresh.chain(stored).filter(|(token, source)| {
+            self.live.get(token).is_some_and(|live| live.place == Place::Queued(*source))
+        });
+        let queued: Vec<Token> = queued.map(|(token, _)| token).collect();
         let mut tokens: Vec<Token> = state.in_flight.drain().chain(queued).collect();
         if state.retiring {
             self.links.remove(&link);
@@ -196,7 +212,6 @@ impl Mux {
         }
         // Tokens are given out in order of submission, so this is the order of every lane.
         tokens.sort_unstable();
-        tokens.dedup();
         for token in tokens {
             self.take_off_link(token);
             self.park(token);
@@ -226,6 +241,7 @@ impl Mux {
                     link.paused_until = Some(now + PAUSE);
                 }
                 self.park(token);
+                self.spill_queued(&lane);
             }
         }
         self.pump_lane(&lane, now);
@@ -233,15 +249,17 @@ impl Mux {
         self.load_if_due(now);
     }
 
-    /// An append ended: durable when `ok`, otherwise not stored at all. In the order of the appends.
+    /// An append ended: durable when `ok`. Otherwise it is taken back when the store works again, should it be there all
+    /// the same. In the order of the appends.
     pub fn handle_appended(&mut self, seq: Seq, ok: bool, now: Instant) {
         let Some(&token) = self.by_seq.get(&seq) else { return };
         let Some(live) = self.live.get_mut(&token) else { return };
         let lane = live.lane.clone();
-        let place = live.place;
+        let (id, place) = (live.message.id, live.place);
         if ok {
             live.entry = Some((seq, Entry::Safe));
             self.answer(token, Outcome::Stored);
+            self.take_back_doubtful();
             match place {
                 Place::Settled => {
                     self.drop_entry(token, seq);
@@ -253,6 +271,7 @@ impl Mux {
         } else {
             live.entry = None;
             self.by_seq.remove(&seq);
+            self.drain.doubt(seq);
             self.drain.resident -= 1;
             if let Some(lane) = self.lanes.get_mut(&lane) {
                 lane.stored -= 1;
@@ -261,6 +280,8 @@ impl Mux {
             self.answer(token, Outcome::Unavailable);
             if matches!(place, Place::Nowhere | Place::Settled) {
                 self.live.remove(&token);
+            } else {
+                self.disowned.insert(id, token);
             }
         }
         self.pump_lane(&lane, now);
@@ -381,6 +402,15 @@ impl Mux {
         true
     }
 
+    /// A sender waits again for what is in flight already.
+    fn own(&mut self, token: Token, now: Instant) {
+        let Some(live) = self.live.get_mut(&token) else { return };
+        live.waiting = true;
+        self.waiting += 1;
+        self.deadlines.push_back((now + self.config.ack_wait, token));
+        self.lanes.entry(live.lane.clone()).or_default().fresh.push_back(token);
+    }
+
     /// Appends a message to the outbox.
     fn store(&mut self, token: Token) {
         let Some(live) = self.live.get_mut(&token) else { return };
@@ -419,7 +449,8 @@ impl Mux {
             None if live.waiting => self.take_over_lane_of(token),
             // Its sender was told that it was not taken.
             None => {
-                let lane = live.lane.clone();
+                let (lane, id) = (live.lane.clone(), live.message.id);
+                self.disowned.remove(&id);
                 self.live.remove(&token);
                 self.forget_if_idle(&lane);
             }
@@ -439,6 +470,20 @@ impl Mux {
         self.rewind(seq - 1);
         if let Some(lane) = self.lanes.get_mut(&live.lane) {
             lane.resident -= 1;
+        }
+    }
+
+    /// Hands what waits for its window back to the outbox, where an earlier entry of the lane has just gone: it may not be
+    /// overtaken.
+    fn spill_queued(&mut self, lane: &Arc<str>) {
+        let Some(link) = self.lanes.get(lane).and_then(|lane| lane.link) else { return };
+        let Some(link) = self.links.get(&link) else { return };
+        let waits = |live: &Live| live.lane == *lane && live.place == Place::Queued(Source::Outbox);
+        let queued = link.stored.iter().copied().filter(|token| self.live.get(token).is_some_and(waits));
+        let queued: Vec<Token> = queued.collect();
+        for token in queued {
+            self.take_off_link(token);
+            self.spill(token);
         }
     }
 
@@ -470,6 +515,7 @@ impl Mux {
         match (live.entry, outcome) {
             (None, outcome) => {
                 let accepted = (!was_waiting && outcome == Outcome::Delivered).then_some(live.message.id);
+                self.disowned.remove(&live.message.id);
                 self.answer(token, outcome);
                 self.live.remove(&token);
                 self.outputs.extend(accepted.map(Output::LateDelivery));

@@ -50,7 +50,7 @@ pub enum Output {
         /// The message.
         message: Arc<Message>,
     },
-    /// Remove from the outbox. After every earlier append; try until it is done.
+    /// Remove from the outbox, if it is there. After every earlier append; try until it is done.
     Remove {
         /// The place.
         seq: Seq,

@@ -68,6 +68,8 @@ struct World {
     late: BTreeSet<MessageId>,
     /// Refused by the hub. After a crash before their burial the hub is asked once more, and may say yes.
     refused: BTreeSet<u64>,
+    /// Appends that failed: they are taken back, whether they are there or not.
+    failed: BTreeSet<Seq>,
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
             unsettled: BTreeSet::new(),
             late: BTreeSet::new(),
             refused: BTreeSet::new(),
+            failed: BTreeSet::new(),
         };
         world.drive();
         world
@@ -142,10 +145,15 @@ impl World {
                 self.last_seq = seq;
                 if ok {
                     self.disk.insert(seq, message);
+                } else {
+                    self.failed.insert(seq);
                 }
                 self.mux.handle_appended(seq, ok, self.now);
             }
-            Output::Remove { seq } => assert!(self.disk.remove(&seq).is_some(), "removed what is not there"),
+            Output::Remove { seq } => {
+                let was_there = self.disk.remove(&seq).is_some();
+                assert!(was_there || self.failed.remove(&seq), "removed what is not there");
+            }
             Output::Bury { seq, message, .. } => {
                 self.buried.push(number(&message));
                 self.disk.remove(&seq);
@@ -444,4 +452,95 @@ fn a_refusal_for_now_pauses_the_link_and_keeps_the_message() {
     assert_eq!(world.flying[&LinkId(0)].len(), 1);
     world.settle();
     world.check();
+}
+
+#[test]
+fn what_was_taken_over_to_another_link_does_not_go_down_with_its_first() {
+    let mut world = World::new(config());
+    world.link_up(LinkId(0));
+    for device in 0..20 {
+        world.submit(device);
+    }
+    world.link_up(LinkId(1));
+    world.pass(Duration::from_secs(2));
+    while world.store_step(true) {}
+    let elsewhere = world.flying[&LinkId(1)].len();
+    assert!(elsewhere > 0, "some were to change to the link that came later");
+    world.link_down(LinkId(0), 0);
+    assert_eq!(world.mux.stats().in_flight, elsewhere);
+    world.settle();
+    world.check();
+    assert_eq!(world.hub.len(), 20, "nothing that stayed on its link was sent again");
+}
+
+#[test]
+fn a_refusal_for_now_is_not_overtaken_by_what_waits_behind_it() {
+    let mut world = World::new(MuxConfig { disk_first: true, ..config() });
+    world.link_up(LinkId(0));
+    for _ in 0..4 {
+        world.submit(1);
+    }
+    while world.store_step(true) {}
+    assert_eq!(world.flying[&LinkId(0)].len(), 3, "the fourth waits for the window");
+    let (publish, _) = world.flying.get_mut(&LinkId(0)).unwrap().pop_back().unwrap();
+    world.mux.handle_refused(publish, HubRefusal::Later("quota".into()), world.now);
+    world.drive();
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn what_is_in_flight_and_sent_again_is_not_published_again() {
+    let mut world = World::new(config());
+    world.link_up(LinkId(0));
+    let token = world.submit(1);
+    world.pass(Duration::from_secs(2));
+    world.store_step(false);
+    assert_eq!(world.answers.remove(&token), Some(Outcome::Unavailable));
+    let again = world.mux.submit(world.sent[&token].clone(), world.now);
+    world.drive();
+    assert_eq!((again, world.flying[&LinkId(0)].len()), (token, 1));
+    world.acknowledge(LinkId(0));
+    assert_eq!(world.answers[&token], Outcome::Delivered);
+    assert!(world.late.is_empty() && world.mux.disowned.is_empty());
+}
+
+#[test]
+fn what_is_sent_again_goes_to_the_outbox_when_its_link_is_lost() {
+    let mut world = World::new(config());
+    world.link_up(LinkId(0));
+    let token = world.submit(1);
+    world.pass(Duration::from_secs(2));
+    world.store_step(false);
+    world.answers.clear();
+    world.mux.submit(world.sent[&token].clone(), world.now);
+    world.link_down(LinkId(0), 0);
+    world.store_step(true);
+    assert_eq!(world.answers[&token], Outcome::Stored);
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn a_failed_append_that_is_there_all_the_same_is_taken_back() {
+    let mut world = World::new(config());
+    let (token, _) = (world.submit(1), world.submit(1));
+    world.store_step(false);
+    world.disk.insert(1, world.sent[&token].clone());
+    world.store_step(true);
+    world.settle();
+    world.check();
+    assert_eq!(world.hub.iter().map(|m| number(m)).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_failed_append_is_not_taken_for_another_when_it_is_read_back() {
+    let mut world = World::new(config());
+    world.submit(1);
+    world.store_step(true);
+    let token = world.submit(1);
+    world.store_step(false);
+    world.disk.insert(2, world.sent[&token].clone());
+    world.settle();
+    assert_eq!(world.hub.iter().map(|m| number(m)).collect::<Vec<_>>(), [1]);
 }

@@ -1,6 +1,8 @@
 //! A store that fails on demand, before it has done its work or after it: the answer that got lost.
 
+use std::future::poll_fn;
 use std::sync::Mutex;
+use std::task::Poll;
 
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
@@ -20,6 +22,9 @@ pub enum Fault {
     Before,
     /// Every call does its work and fails.
     After,
+    /// Every call does its work; its answer comes when the fault is another. For futures that are polled by hand: the
+    /// change wakes nobody.
+    Held,
 }
 
 /// Wraps a store; with [`Fault::None`] it is that store.
@@ -56,6 +61,18 @@ impl<S> Faulty<S> {
             Fault::After => {
                 let done = work(&self.inner);
                 Box::pin(async move { done.await.and_then(|_| error()) })
+            }
+            Fault::Held => {
+                let (done, fault) = (work(&self.inner), &self.fault);
+                Box::pin(async move {
+                    let answer = done.await;
+                    poll_fn(|_| match *lock(fault) {
+                        Fault::Held => Poll::Pending,
+                        _ => Poll::Ready(()),
+                    })
+                    .await;
+                    answer
+                })
             }
         }
     }
