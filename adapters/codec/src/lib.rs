@@ -1,0 +1,7 @@
+//! Payload codecs: bytes, port and device context in; measurements, warnings and errors out. Every decoder is bounded
+//! in time and memory and has no I/O. Not here: which device has which codec (`deploy/app`), and what becomes of the
+//! measurements (`bridge-core`).
+
+mod outcome;
+
+pub use outcome::{Input, Outcome, Sample};
