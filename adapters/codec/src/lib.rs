@@ -2,6 +2,8 @@
 //! in time and memory and has no I/O. Not here: which device has which codec (`deploy/app`), and what becomes of the
 //! measurements (`bridge-core`).
 
+pub mod cayenne;
+mod gather;
 mod outcome;
 
 pub use outcome::{Input, Outcome, Sample};
