@@ -4,6 +4,7 @@
 
 pub mod cayenne;
 mod gather;
+pub mod grammar;
 mod outcome;
 
 pub use outcome::{Input, Outcome, Sample};
