@@ -5,6 +5,9 @@
 pub mod cayenne;
 mod gather;
 pub mod grammar;
+pub mod json;
 mod outcome;
+pub mod raw;
+pub mod text;
 
 pub use outcome::{Input, Outcome, Sample};
