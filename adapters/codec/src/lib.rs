@@ -3,6 +3,7 @@
 //! measurements (`bridge-core`).
 
 pub mod cayenne;
+pub mod cbor;
 mod gather;
 pub mod grammar;
 pub mod json;
