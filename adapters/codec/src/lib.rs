@@ -9,6 +9,7 @@ pub mod grammar;
 pub mod json;
 mod outcome;
 pub mod raw;
+pub mod senml;
 pub mod text;
 
 pub use outcome::{Input, Outcome, Sample};
