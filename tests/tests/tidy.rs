@@ -15,10 +15,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("webhook", &["bridge-core"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
-    ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded"]),
-    ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "app"]),
+    ("codec", &["bridge-core"]),
+    ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &[]),
-    ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "app"]),
+    ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
 ];
 
 /// What the core must not know.
