@@ -77,7 +77,10 @@ impl Broker {
 
     fn spawn(folder: &Path, port: u16, extra: &str) -> Child {
         let config = folder.join("mosquitto.conf");
-        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n{extra}\n");
+        // It drops what a subscriber has not fetched beyond 1,000 messages, unless it is told not to.
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 0\n{extra}\n"
+        );
         std::fs::write(&config, text).unwrap();
         let program =
             if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
