@@ -55,4 +55,6 @@ pub struct Sample {
     pub measurements: Vec<Measurement>,
     /// Where the device was, where the payload says so.
     pub location: Option<Location>,
+    /// State of the device, as far as a mapping says that a field is one; each name once.
+    pub properties: Vec<Measurement>,
 }

@@ -77,9 +77,9 @@ impl Broker {
 
     fn spawn(folder: &Path, port: u16, extra: &str) -> Child {
         let config = folder.join("mosquitto.conf");
-        // It drops what a subscriber has not fetched beyond 1,000 messages, unless it is told not to.
+        // It drops what a subscriber has not fetched beyond 1,000 messages. (0, for no bound, ends connections in 2.0.11.)
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 0\n{extra}\n"
+            "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 100000\n{extra}\n"
         );
         std::fs::write(&config, text).unwrap();
         let program =

@@ -49,7 +49,7 @@ pub fn decode(input: &Input<'_>) -> Outcome {
     if input.bytes.is_empty() {
         return Outcome::default();
     }
-    let sample = Sample { time: None, measurements: gather.into_measurements(), location };
+    let sample = Sample { measurements: gather.into_measurements(), location, ..Sample::default() };
     Outcome { samples: vec![sample], warnings: warnings.into_lines(), errors: Vec::new() }
 }
 
