@@ -2,10 +2,11 @@
 //! in time and memory and has no I/O. Not here: which device has which codec (`deploy/app`), and what becomes of the
 //! measurements (`bridge-core`).
 
+mod gather;
 pub mod cayenne;
 pub mod cbor;
-mod gather;
 pub mod grammar;
+pub mod js;
 pub mod json;
 mod outcome;
 pub mod raw;

@@ -1,0 +1,342 @@
+//! The host of all scripts: compiling, calling, keeping engines for the next call. Not here: threads
+//! ([`super::watchdog`]) and turns ([`super::scheduler`]).
+
+use std::mem::ManuallyDrop;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+
+use super::answer::Answer;
+use super::error::{Fault, ScriptError};
+use super::input::CallInput;
+use super::realm::{self, Realm};
+use super::scheduler::{self, Done, Job, Patience, Scheduler, Work, hung, lock};
+use super::script::{Entry, Function, Inner, Script, Shape};
+use super::watchdog;
+
+const SOURCE_LIMIT: usize = 256 * 1024;
+/// A call may take so many deadlines before its thread is left behind.
+const PATIENCE: u32 = 10;
+/// Loading is the host's own work and a parser's; milliseconds, where nobody else computes.
+const LOADING: Duration = Duration::from_secs(2);
+/// Shorter than two wake-ups of a thread, longer than a usual call.
+const SPIN: Duration = Duration::from_micros(25);
+
+/// Bounds of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Threads that run scripts.
+    pub workers: usize,
+    /// For one call, by the clock on the wall.
+    pub deadline: Duration,
+    /// Heap of one script's engine, in bytes. An engine takes 190 kB of it by itself.
+    pub heap_bytes: usize,
+    /// Engines that are kept between calls, at some 400 kB each. A script beyond them is loaded again (2 ms).
+    pub loaded: usize,
+    /// Calls that may wait, per thread; half of them of one script.
+    pub queue: usize,
+    /// Threads that may hang at the same time before they are no longer replaced.
+    pub abandoned: usize,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            workers: parallelism().min(4),
+            deadline: Duration::from_millis(20),
+            heap_bytes: 8 * 1024 * 1024,
+            loaded: 256,
+            queue: 256,
+            abandoned: 8,
+        }
+    }
+}
+
+/// How the host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Threads that take work.
+    pub workers: usize,
+    /// Threads that hang in a script.
+    pub abandoned: usize,
+    /// Calls that wait.
+    pub queued: usize,
+    /// Engines that are kept.
+    pub loaded: usize,
+}
+
+/// Runs scripts on threads of its own. Dropping it ends them after their call; what waits is answered with
+/// [`ScriptError::HostBusy`].
+#[derive(Debug)]
+pub struct JsHost(Arc<Shared>);
+
+/// What the threads of the host share.
+pub(super) struct Shared {
+    pub(super) scheduler: Scheduler,
+    config: HostConfig,
+    /// Name and source of scripts that hung.
+    refused: Mutex<Vec<Arc<Inner>>>,
+    loaded: Mutex<Vec<Weak<Inner>>>,
+    ids: AtomicU64,
+    calls: AtomicU64,
+    spin: Duration,
+}
+
+impl JsHost {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The operating system's, when it has no thread to give.
+    pub fn new(config: HostConfig) -> std::io::Result<Self> {
+        let workers = config.workers.max(1);
+        let spin = if parallelism() > 1 { SPIN } else { Duration::ZERO };
+        let queue = config.queue.max(2) * workers;
+        let scheduler = Scheduler::new(scheduler::Limits {
+            queue,
+            queue_per_script: queue / 2,
+            workers,
+            abandoned: config.abandoned,
+            loading: LOADING + config.deadline * PATIENCE,
+            spin,
+        });
+        let host = Self(Arc::new(Shared {
+            scheduler,
+            config,
+            refused: Mutex::default(),
+            loaded: Mutex::default(),
+            ids: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            spin,
+        }));
+        watchdog::start_watchdog(&host.0)?;
+        for _ in 0..workers {
+            watchdog::start_worker(&host.0)?;
+        }
+        Ok(host)
+    }
+
+    /// Parses a script and runs its top level once. Keep the result: the engine is kept with it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the script, or [`ScriptError::HostBusy`].
+    pub fn compile(&self, name: &str, source: &str) -> Result<Script, ScriptError> {
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+        if source.len() > SOURCE_LIMIT {
+            let message = format!("the source is larger than {} KiB", SOURCE_LIMIT / 1024);
+            return Err(ScriptError::Syntax(Fault::new(name, message)));
+        }
+        let inner = Arc::new(Inner::new(self.0.ids.fetch_add(1, Ordering::Relaxed), name, source));
+        if lock(&self.0.refused)
+            .iter()
+            .any(|script| script.name == inner.name && script.source == inner.source)
+        {
+            return Err(hung(&inner));
+        }
+        match self.0.wait(self.0.submit(&inner, Work::Check)) {
+            Some(Ok(Done::Checked(shape))) => Ok(Script { inner, shape }),
+            Some(Err(error)) => Err(error),
+            Some(Ok(Done::Answered(_))) | None => Err(gone(&inner)),
+        }
+    }
+
+    /// Calls a function of a script. Dropping the future before the call has begun takes it back.
+    ///
+    /// # Errors
+    /// See [`ScriptError`]; it costs other scripts nothing.
+    pub fn call(
+        &self,
+        script: &Script,
+        function: Function,
+        input: CallInput,
+    ) -> impl Future<Output = Result<Answer, ScriptError>> + Send + use<> {
+        let reply = self.0.ask(script, function, input);
+        let inner = Arc::clone(&script.inner);
+        async move { answer(&inner, reply?.await.ok()) }
+    }
+
+    /// The same, on a thread that may wait.
+    ///
+    /// # Errors
+    /// See [`ScriptError`].
+    pub fn call_blocking(
+        &self,
+        script: &Script,
+        function: Function,
+        input: CallInput,
+    ) -> Result<Answer, ScriptError> {
+        let reply = self.0.ask(script, function, input)?;
+        answer(&script.inner, self.0.wait(reply))
+    }
+
+    /// How the host is now.
+    pub fn stats(&self) -> Stats {
+        let (workers, abandoned, queued) = self.0.scheduler.counts();
+        let kept =
+            |script: &Weak<Inner>| script.upgrade().is_some_and(|script| lock(&script.realm).is_some());
+        let loaded = lock(&self.0.loaded).iter().filter(|script| kept(script)).count();
+        Stats { workers, abandoned, queued, loaded }
+    }
+}
+
+impl Drop for JsHost {
+    fn drop(&mut self) {
+        self.0.scheduler.stop();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+type Receiver = oneshot::Receiver<Result<Done, ScriptError>>;
+
+impl Shared {
+    /// Does one job, on a thread of the host.
+    pub(super) fn run(
+        &self,
+        script: &Arc<Inner>,
+        work: Work,
+        patience: &Patience,
+    ) -> Result<Done, ScriptError> {
+        match work {
+            Work::Check => realm::check(script, self.limits()).map(Done::Checked),
+            Work::Call { shape, entry, function, input } => {
+                // The lock is not held while it is loaded: that takes another's.
+                let kept = lock(&script.realm).take();
+                let realm = match kept {
+                    Some(realm) => realm,
+                    None => self.load(script, shape)?,
+                };
+                // Not dropped when the engine's wrapper panics, as it may panic again.
+                let mut realm = ManuallyDrop::new(realm);
+                patience.set(self.patience());
+                let (answer, keep) = realm.call(script, entry, function, &input);
+                let realm = ManuallyDrop::into_inner(realm);
+                if keep {
+                    *lock(&script.realm) = Some(realm);
+                }
+                answer.map(Done::Answered)
+            }
+        }
+    }
+
+    /// How long a call may hang.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.deadline * PATIENCE
+    }
+
+    pub(super) fn next_worker(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Remembers scripts that hung, for when they are compiled again.
+    pub(super) fn refuse(&self, scripts: Vec<Arc<Inner>>) {
+        lock(&self.refused).extend(scripts);
+    }
+
+    fn ask(&self, script: &Script, function: Function, input: CallInput) -> Result<Receiver, ScriptError> {
+        let inner = &script.inner;
+        let Some(entry) = script.shape.entries[function as usize] else {
+            return Err(missing(inner, function));
+        };
+        if inner.refused.load(Ordering::Acquire) {
+            return Err(hung(inner));
+        }
+        inner.used.store(self.calls.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Ok(self.submit(inner, call(script.shape, entry, function, input)))
+    }
+
+    fn submit(&self, script: &Arc<Inner>, work: Work) -> Receiver {
+        let (reply, receiver) = oneshot::channel();
+        self.scheduler.submit(Job { script: Arc::clone(script), work, reply });
+        receiver
+    }
+
+    fn load(&self, script: &Arc<Inner>, shape: Shape) -> Result<Realm, ScriptError> {
+        let realm = Realm::load(script, shape, self.limits())?;
+        let mut loaded = lock(&self.loaded);
+        loaded.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(script)));
+        loaded.push(Arc::downgrade(script));
+        if loaded.len() <= self.config.loaded.max(1) {
+            return Ok(realm);
+        }
+        let oldest = loaded
+            .iter()
+            .enumerate()
+            .filter_map(|(index, other)| Some((other.upgrade()?, index)))
+            .filter(|(other, _)| other.id != script.id)
+            .min_by_key(|(other, _)| other.used.load(Ordering::Relaxed));
+        if let Some((oldest, index)) = oldest {
+            loaded.swap_remove(index);
+            drop(loaded);
+            // One that runs at this moment keeps its engine: one too many for as long as it is used.
+            let evicted = lock(&oldest.realm).take();
+            drop(evicted);
+        }
+        Ok(realm)
+    }
+
+    fn limits(&self) -> realm::Limits {
+        realm::Limits { heap_bytes: self.config.heap_bytes, deadline: self.config.deadline }
+    }
+
+    /// Looks for a moment, as most calls are shorter than going to sleep; then sleeps.
+    fn wait(&self, mut reply: Receiver) -> Option<Result<Done, ScriptError>> {
+        let start = Instant::now();
+        while start.elapsed() < self.spin {
+            match reply.try_recv() {
+                Ok(Some(result)) => return Some(result),
+                Ok(None) => std::hint::spin_loop(),
+                Err(oneshot::Canceled) => return None,
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut reply = pin!(reply);
+        loop {
+            match reply.as_mut().poll(&mut context) {
+                Poll::Ready(result) => return result.ok(),
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn call(shape: Shape, entry: Entry, function: Function, input: CallInput) -> Work {
+    Work::Call { shape, entry, function, input: Box::new(input) }
+}
+
+fn answer(script: &Inner, reply: Option<Result<Done, ScriptError>>) -> Result<Answer, ScriptError> {
+    match reply {
+        Some(Ok(Done::Answered(answer))) => Ok(answer),
+        Some(Err(error)) => Err(error),
+        Some(Ok(Done::Checked(_))) | None => Err(gone(script)),
+    }
+}
+
+fn missing(script: &Inner, function: Function) -> ScriptError {
+    ScriptError::Missing(Fault::new(&script.name, format!("has no function {}", function.name())))
+}
+
+fn gone(script: &Inner) -> ScriptError {
+    ScriptError::HostBusy(Fault::new(&script.name, "the script host stopped"))
+}
+
+fn parallelism() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,208 @@
+//! A script, its functions and their styles. Not here: running it ([`super::realm`]).
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use super::realm::Realm;
+
+/// What a script can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `decodeUplink({bytes, fPort, recvTime, …})`, ChirpStack v3's `Decode(fPort, bytes, variables)`, or the old
+    /// `Decoder(bytes, port)`.
+    DecodeUplink,
+    /// `normalizeUplink({data})`.
+    NormalizeUplink,
+    /// `encodeDownlink({data})`, ChirpStack v3's `Encode(fPort, obj, variables)`, or the old `Encoder(object, port)`.
+    EncodeDownlink,
+    /// `decodeDownlink({bytes, fPort})`.
+    DecodeDownlink,
+}
+
+/// A script that was compiled once and found good. Cheap to clone; its engine is freed with the last clone.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub(super) inner: Arc<Inner>,
+    pub(super) shape: Shape,
+}
+
+/// What the host keeps of a script, alike before and after it is known to be good.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// Unique in the host's life.
+    pub(super) id: u64,
+    pub(super) name: Arc<str>,
+    pub(super) source: Arc<str>,
+    /// Hung once; never again.
+    pub(super) refused: AtomicBool,
+    /// The host's count of calls when this one was called last.
+    pub(super) used: AtomicU64,
+    /// None while it runs, and when it was not used for long.
+    pub(super) realm: Mutex<Option<Realm>>,
+}
+
+/// What was learnt by running the top level once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// By [`Function`].
+    pub(super) entries: [Option<Entry>; 4],
+    /// It adds to built-in objects, so every call needs a new context.
+    pub(super) changes_built_ins: bool,
+    /// It speaks of `module` or `exports`.
+    pub(super) wants_module: bool,
+}
+
+/// A function of the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) style: Style,
+}
+
+/// How a function wants its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// One object in, one object out.
+    Object,
+    /// `(fPort, bytes or object, variables)`; the value itself out.
+    PortFirst,
+    /// `(bytes or object, port)`; the value itself out.
+    PortLast,
+}
+
+/// Every function that is looked for, the newer style first.
+pub(super) const ENTRIES: [(Function, Entry); 8] = [
+    (Function::DecodeUplink, Entry { name: "decodeUplink", style: Style::Object }),
+    (Function::DecodeUplink, Entry { name: "Decode", style: Style::PortFirst }),
+    (Function::DecodeUplink, Entry { name: "Decoder", style: Style::PortLast }),
+    (Function::NormalizeUplink, Entry { name: "normalizeUplink", style: Style::Object }),
+    (Function::EncodeDownlink, Entry { name: "encodeDownlink", style: Style::Object }),
+    (Function::EncodeDownlink, Entry { name: "Encode", style: Style::PortFirst }),
+    (Function::EncodeDownlink, Entry { name: "Encoder", style: Style::PortLast }),
+    (Function::DecodeDownlink, Entry { name: "decodeDownlink", style: Style::Object }),
+];
+
+impl Script {
+    /// Its name in errors.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Whether it has this function.
+    pub fn has(&self, function: Function) -> bool {
+        self.shape.entries[function as usize].is_some()
+    }
+}
+
+impl Function {
+    /// Its name in the new style, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DecodeUplink => "decodeUplink",
+            Self::NormalizeUplink => "normalizeUplink",
+            Self::EncodeDownlink => "encodeDownlink",
+            Self::DecodeDownlink => "decodeDownlink",
+        }
+    }
+}
+
+impl Shape {
+    /// From the names of the functions that were found.
+    pub(super) fn new(found: &[String]) -> Self {
+        let mut entries = [None; 4];
+        for (function, entry) in ENTRIES {
+            let place = &mut entries[function as usize];
+            if place.is_none() && found.iter().any(|name| name == entry.name) {
+                *place = Some(entry);
+            }
+        }
+        Self { entries, ..Self::default() }
+    }
+
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        self.entries.into_iter().flatten().map(|entry| entry.name)
+    }
+}
+
+impl Inner {
+    pub(super) fn new(id: u64, name: &str, source: &str) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            source: source.into(),
+            refused: AtomicBool::new(false),
+            used: AtomicU64::new(0),
+            realm: Mutex::new(None),
+        }
+    }
+
+    /// Whether the source may speak of `module` or `exports`, escaped letters included.
+    pub(super) fn wants_module(&self) -> bool {
+        ["module", "exports", "\\u"].iter().any(|word| self.source.contains(word))
+    }
+
+    /// Whether the text assigns to a member of a built-in prototype.
+    pub(super) fn assigns_to_prototype(&self) -> bool {
+        const BUILT_INS: [&str; 11] = [
+            "Object",
+            "Array",
+            "String",
+            "Number",
+            "Boolean",
+            "Date",
+            "Function",
+            "RegExp",
+            "Math",
+            "Uint8Array",
+            "Error",
+        ];
+        self.source.match_indices(".prototype").any(|(at, word)| {
+            let before = &self.source[..at];
+            BUILT_INS.iter().any(|name| {
+                before
+                    .strip_suffix(name)
+                    .is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+            }) && assigns_to_member(&self.source[at + word.len()..])
+        })
+    }
+}
+
+/// `.name =` or `['name'] =`, but not `==` nor `=>`.
+fn assigns_to_member(text: &str) -> bool {
+    let rest = if let Some(rest) = text.strip_prefix('.') {
+        rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_' || c == '$')
+    } else if text.starts_with('[') {
+        text.split_once(']').map_or("", |(_, rest)| rest)
+    } else {
+        return false;
+    };
+    rest.trim_start().strip_prefix('=').is_some_and(|rest| !rest.starts_with(['=', '>']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_to_a_built_in_prototype_is_seen() {
+        for (source, want) in [
+            ("Array.prototype.sum = function () {}", true),
+            ("String.prototype['hex']=1", true),
+            ("Object.prototype.hasOwnProperty.call(a, 'b')", false),
+            ("if (Array.prototype.at == null) {}", false),
+            ("Object.prototype", false),
+            ("MyArray.prototype.sum = 1", false),
+            ("Reader.prototype.next = 1", false),
+        ] {
+            assert_eq!(Inner::new(0, "x", source).assigns_to_prototype(), want, "{source}");
+        }
+    }
+
+    #[test]
+    fn the_newer_style_wins() {
+        let shape = Shape::new(&["Decoder".into(), "decodeUplink".into(), "Encode".into()]);
+        assert_eq!(shape.entries[0].map(|entry| entry.name), Some("decodeUplink"));
+        assert_eq!(shape.entries[1], None);
+        assert_eq!(shape.entries[2].map(|entry| entry.style), Some(Style::PortFirst));
+    }
+}
