@@ -18,6 +18,8 @@ pub struct IntegrationCounters {
     pub delivered: Counter,
     /// Uplinks answered from the outbox.
     pub stored: Counter,
+    /// Payloads that their codec could not decode; they went on raw.
+    pub undecoded: Counter,
     /// Uplinks handed back to the source (503).
     pub retried: Counter,
     /// Dead letters, by reason.

@@ -151,6 +151,18 @@ impl MessageId {
         Self(id)
     }
 
+    /// The id of one of several messages that the uplink with this id becomes.
+    #[must_use]
+    pub fn part(&self, index: usize) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        hash.update((index as u64).to_be_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
     /// From its 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

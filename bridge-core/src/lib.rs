@@ -14,6 +14,8 @@ pub mod measurement;
 pub mod message;
 pub mod mux;
 pub mod naming;
+mod parts;
+pub mod payload;
 pub mod pipeline;
 pub mod ports;
 mod recent;

@@ -44,6 +44,25 @@ pub struct Normalised {
     pub location: Option<crate::message::Location>,
 }
 
+/// What the tables say about a measurement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// SenML/UCUM symbol; none for what is no quantity.
+    pub unit: Option<&'static str>,
+    /// In that unit; endless where nothing is known.
+    pub range: std::ops::RangeInclusive<f64>,
+}
+
+/// Looks a measurement up by its name, such as `humidity`: the names that the bridge gives, and those that decoders
+/// commonly give.
+pub fn known(name: &str) -> Option<Known> {
+    if let Some((_, unit, range)) = COMMON.iter().find(|(names, ..)| names.contains(&name)) {
+        return Some(Known { unit: Some(unit), range: range.clone() });
+    }
+    let Row(_, _, unit, range) = TABLE.iter().find(|row| row.1 == name)?;
+    Some(Known { unit: *unit, range: range.clone() })
+}
+
 /// One row: where The Things Stack's normalised payload has it, our name, the unit, the valid range.
 struct Row(&'static str, &'static str, Option<&'static str>, std::ops::RangeInclusive<f64>);
 
@@ -82,6 +101,29 @@ const TABLE: &[Row] = &[
     Row("action.motion.detected", "motion", None, ANY),
     Row("action.motion.count", "motionCount", None, FROM_ZERO),
     Row("action.contactState", "contact", None, ANY),
+];
+
+/// Names that decoders give: those of Cayenne LPP, and of the objects of IPSO (3301 to 3350), in the units that their
+/// registry has. `pressure` is here too, before [`TABLE`]: only there it is certainly that of the air.
+const COMMON: &[(&[&str], &str, std::ops::RangeInclusive<f64>)] = &[
+    (&["pressure"], "hPa", ANY),
+    (&["barometric_pressure", "barometricPressure", "barometer"], "hPa", 300.0..=1100.0),
+    (&["relative_humidity", "relativeHumidity"], "%RH", 0.0..=100.0),
+    (&["luminosity", "light", "lux"], "lx", FROM_ZERO),
+    (&["concentration"], "ppm", PPM),
+    (&["percentage", "batteryLevel", "battery_level"], "%", 0.0..=100.0),
+    (&["voltage"], "V", ANY),
+    (&["current"], "A", ANY),
+    (&["power"], "W", ANY),
+    (&["energy"], "kWh", ANY),
+    (&["distance", "depth"], "m", ANY),
+    (&["altitude"], "m", ANY),
+    (&["frequency"], "Hz", FROM_ZERO),
+    (&["direction"], "deg", 0.0..=360.0),
+    (&["conductivity"], "dS/m", FROM_ZERO),
+    (&["speed"], "m/s", ANY),
+    (&["latitude"], "deg", -90.0..=90.0),
+    (&["longitude"], "deg", -180.0..=180.0),
 ];
 
 /// Reads a normalised payload of The Things Stack: nested objects become names of the table; a value out of range is
@@ -164,6 +206,14 @@ mod tests {
         assert_eq!(out.location, crate::message::Location::new(52.1, 4.9));
         assert_eq!(out.measurements, [Measurement::new("wind.elevation", 3)]);
         assert_eq!(out.warnings.len(), 1);
+    }
+
+    #[test]
+    fn the_table_is_looked_up_by_our_names() {
+        assert_eq!(known("humidity"), Some(Known { unit: Some("%RH"), range: 0.0..=100.0 }));
+        assert_eq!(known("relative_humidity"), Some(Known { unit: Some("%RH"), range: 0.0..=100.0 }));
+        assert_eq!(known("pressure").map(|known| known.range), Some(ANY));
+        assert_eq!(known("air.relativeHumidity"), None);
     }
 
     #[test]

@@ -104,11 +104,13 @@ pub enum Kind {
     Log,
     /// Something is wrong, says the source.
     Error,
+    /// State of the device, as its payload reports it.
+    Properties,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Telemetry,
         Self::Join,
         Self::Location,
@@ -119,6 +121,7 @@ impl Kind {
         Self::Service,
         Self::Log,
         Self::Error,
+        Self::Properties,
     ];
 
     /// The name in topics and JSON.
@@ -134,6 +137,7 @@ impl Kind {
             Self::Service => "service",
             Self::Log => "log",
             Self::Error => "error",
+            Self::Properties => "properties",
         }
     }
 }

@@ -9,10 +9,11 @@ use futures_channel::oneshot;
 use crate::counters::IntegrationCounters;
 use crate::dedup::{Claim, Deduplicator};
 use crate::delivery::{Delivery, refused_by_hub};
-use crate::id::{IntegrationName, MessageId};
+use crate::id::{DeviceId, IntegrationName, MessageId};
 use crate::message::Message;
 use crate::mux::Outcome;
-use crate::ports::{Clock, DeadLetters, NewDeadLetter, RawRequest};
+use crate::parts::{Part, parts};
+use crate::ports::{Clock, Codecs, DeadLetters, Decoding, DeviceRecord, NewDeadLetter, Payload, RawRequest};
 use crate::recent::Recent;
 use crate::registrar::{DeviceRule, Registrar};
 use crate::signal::lock;
@@ -55,6 +56,8 @@ pub struct Pipeline {
     pub registrar: Registrar,
     /// Finds duplicates.
     pub dedup: Arc<Deduplicator>,
+    /// Decodes payloads.
+    pub codecs: Arc<dyn Codecs>,
     /// Carries messages to the hub.
     pub delivery: Arc<Delivery>,
     /// Keeps what cannot be delivered.
@@ -149,7 +152,7 @@ impl Pipeline {
                     intake.received_at,
                 );
                 match resolved.await {
-                    Ok(Ok(id)) => Some(id),
+                    Ok(Ok(record)) => Some(record),
                     Ok(Err((reason, detail))) => {
                         return Begun::Dead { tracer, external: Some(device.id.clone()), reason, detail };
                     }
@@ -157,22 +160,91 @@ impl Pipeline {
                 }
             }
         };
-        tracer.trace_mut().device.clone_from(&device);
+        tracer.trace_mut().device = device.as_ref().map(|record| record.id.clone());
         tracer.step(Step::Resolved, self.clock.now());
         let id = MessageId::new(&integration.name, &uplink.key);
         tracer.trace_mut().message = Some(id);
-        match self.dedup.claim(id).await {
-            Ok(Claim::New) => {}
-            Ok(Claim::Duplicate) => {
-                return Begun::Ended { tracer, verdict: Verdict::Duplicate, detail: None };
-            }
-            Ok(Claim::UnderWay(first)) => return Begun::UnderWay { tracer, first },
-            Err(error) => return Begun::retry(tracer, error.to_string()),
+        let mut tracer = match self.claim(id, tracer).await {
+            Ok(tracer) => tracer,
+            Err(begun) => return *begun,
+        };
+        let parts = self.decode(intake, uplink, device.as_deref(), &mut tracer).await;
+        let device = device.as_ref().map(|record| &record.id);
+        let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
+            return self.submit(intake, (id, device, uplink), tracer);
+        };
+        // Each has an id of its own: of a payload that was accepted in part only, the rest can be sent again.
+        let mut begun = Vec::with_capacity(parts.len());
+        for (index, part) in parts.into_iter().enumerate() {
+            let id = id.part(index);
+            let mut tracer = tracer.clone();
+            tracer.trace_mut().message = Some(id);
+            tracer.trace_mut().kind = Some(part.kind);
+            begun.push(match self.claim(id, tracer).await {
+                Ok(tracer) => {
+                    uplink.put(part);
+                    self.submit(intake, (id, device, uplink), tracer)
+                }
+                Err(ended) => *ended,
+            });
         }
-        tracer.step(Step::Deduplicated, self.clock.now());
+        Begun::Parts { whole: id, parts: begun }
+    }
+
+    /// Claims a message id; what has become of it, when somebody else had it before.
+    async fn claim(&self, id: MessageId, mut tracer: Tracer) -> Result<Tracer, Box<Begun>> {
+        Err(Box::new(match self.dedup.claim(id).await {
+            Ok(Claim::New) => {
+                tracer.step(Step::Deduplicated, self.clock.now());
+                return Ok(tracer);
+            }
+            Ok(Claim::Duplicate) => Begun::Ended { tracer, verdict: Verdict::Duplicate, detail: None },
+            Ok(Claim::UnderWay(first)) => Begun::UnderWay { tracer, first },
+            Err(error) => Begun::retry(tracer, error.to_string()),
+        }))
+    }
+
+    /// Decodes the payload when a codec is meant for it. One part is put back into the uplink; several are returned, too.
+    async fn decode(
+        &self,
+        intake: &Intake<'_>,
+        uplink: &mut Uplink,
+        device: Option<&DeviceRecord>,
+        tracer: &mut Tracer,
+    ) -> Option<Vec<Part>> {
+        let payload = Payload {
+            integration: &intake.integration.name,
+            device: device?,
+            kind: uplink.kind,
+            content: &uplink.content,
+            time: uplink.time,
+            received_at: intake.received_at,
+        };
+        let outcome = match self.codecs.decode(payload) {
+            Decoding::None => return None,
+            Decoding::Done(outcome) => outcome,
+            Decoding::Later(outcome) => outcome.await,
+        };
+        tracer.step(Step::Normalised, self.clock.now());
+        intake.integration.counters.undecoded.add(u64::from(!outcome.errors.is_empty()));
+        let mut parts = parts(uplink.kind, uplink.time, std::mem::take(&mut uplink.content), outcome);
+        if parts.len() == 1 {
+            parts.drain(..).for_each(|part| uplink.put(part));
+        }
+        Some(parts)
+    }
+
+    /// Hands a message to the delivery. Takes the content out of the uplink.
+    fn submit(
+        &self,
+        intake: &Intake<'_>,
+        (id, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
+        mut tracer: Tracer,
+    ) -> Begun {
+        let integration = intake.integration;
         let mut message = Message {
             id,
-            device,
+            device: device.cloned(),
             source: integration.source.into(),
             integration: integration.name.clone(),
             kind: uplink.kind,
@@ -198,6 +270,7 @@ impl Pipeline {
                 let verdict = Box::pin(self.bury(intake, external, reason, detail.clone())).await;
                 (tracer, verdict, Some(detail))
             }
+            Begun::Parts { whole, parts } => return Box::pin(self.finish_parts(intake, whole, parts)).await,
             Begun::UnderWay { tracer, first } => match first.await {
                 Ok(true) => (tracer, Verdict::Duplicate, None),
                 Ok(false) | Err(_) => {
@@ -213,6 +286,19 @@ impl Pipeline {
         };
         self.close(intake, tracer, verdict.clone(), detail);
         verdict
+    }
+
+    /// Waits for all messages of one uplink. It was accepted when each of them was; its verdict is the worst of theirs.
+    async fn finish_parts(&self, intake: &Intake<'_>, whole: MessageId, parts: Vec<Begun>) -> Verdict {
+        let mut worst = Verdict::Duplicate;
+        for part in parts {
+            let verdict = Box::pin(self.finish(intake, part)).await;
+            if verdict.severity() > worst.severity() {
+                worst = verdict;
+            }
+        }
+        self.dedup.settle(whole, worst.severity() <= Verdict::Stored.severity());
+        worst
     }
 
     async fn outcome(
@@ -284,6 +370,8 @@ enum Begun {
     Ended { tracer: Tracer, verdict: Verdict, detail: Option<String> },
     /// To become a dead letter.
     Dead { tracer: Tracer, external: Option<String>, reason: Reason, detail: String },
+    /// Several messages of one uplink.
+    Parts { whole: MessageId, parts: Vec<Begun> },
     /// A copy is under way.
     UnderWay { tracer: Tracer, first: oneshot::Receiver<bool> },
     /// With the delivery.

@@ -35,7 +35,7 @@ pub enum Register {
 }
 
 /// A device that may pass, or why not.
-pub type Resolved = Result<DeviceId, (Reason, String)>;
+pub type Resolved = Result<Arc<DeviceRecord>, (Reason, String)>;
 
 /// Resolves devices.
 pub struct Registrar {
@@ -53,7 +53,7 @@ struct State {
 
 impl State {
     /// Whether the device may pass now.
-    fn admit(&mut self, record: &DeviceRecord, device: &ExternalDevice, now: Timestamp) -> Resolved {
+    fn admit(&mut self, record: &Arc<DeviceRecord>, device: &ExternalDevice, now: Timestamp) -> Resolved {
         if let (Some(known), Some(scope)) = (&record.scope, &device.scope)
             && known != scope
         {
@@ -64,7 +64,7 @@ impl State {
             return Err((Reason::Parked, format!("{} waits for approval", record.id)));
         }
         self.seen.insert(record.id.clone(), now);
-        Ok(record.id.clone())
+        Ok(record.clone())
     }
 }
 

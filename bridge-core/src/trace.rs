@@ -50,6 +50,8 @@ pub enum Step {
     Resolved,
     /// It was not accepted before.
     Deduplicated,
+    /// Its payload is decoded and its measurements normalised, by a codec of the bridge.
+    Normalised,
     /// It is on its way to the hub, or to the outbox.
     Queued,
     /// The hub acknowledged it.
@@ -75,12 +77,13 @@ impl Steps {
 
 impl Step {
     /// Every step, in the order of the way.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Received,
         Self::Authenticated,
         Self::Decoded,
         Self::Resolved,
         Self::Deduplicated,
+        Self::Normalised,
         Self::Queued,
         Self::Acknowledged,
         Self::Stored,
@@ -94,6 +97,7 @@ impl Step {
             Self::Decoded => "decoded",
             Self::Resolved => "resolved",
             Self::Deduplicated => "deduplicated",
+            Self::Normalised => "normalised",
             Self::Queued => "queued",
             Self::Acknowledged => "acknowledged",
             Self::Stored => "stored",

@@ -30,6 +30,13 @@ impl Uplink {
     }
 }
 
+impl Uplink {
+    /// Makes it that part of itself.
+    pub(crate) fn put(&mut self, part: crate::parts::Part) {
+        (self.kind, self.time, self.content) = (part.kind, part.time, part.content);
+    }
+}
+
 /// A device as its source calls it. Plain text here: the pipeline parses it, and answers bad ids with a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ExternalDevice {

@@ -19,6 +19,19 @@ pub enum Verdict {
     Retry(Duration),
 }
 
+impl Verdict {
+    /// How bad it is: of several messages of one uplink, the worst verdict is the uplink's.
+    pub(crate) fn severity(&self) -> u8 {
+        match self {
+            Self::Duplicate => 0,
+            Self::Delivered => 1,
+            Self::Stored => 2,
+            Self::Rejected(_) => 3,
+            Self::Retry(_) => 4,
+        }
+    }
+}
+
 /// Why something is a dead letter. The names are stable: they are metric labels and stand in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

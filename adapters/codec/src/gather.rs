@@ -14,6 +14,36 @@ pub(crate) fn finite(number: f64) -> Option<Value> {
     Number::from_f64(number).map(Value::Number)
 }
 
+/// `value * scale + offset` without the digits that binary fractions leave behind: 12 significant digits, counted from
+/// the larger summand, so that `3 * 0.1 - 0.3` is 0. None when the result is not finite. Whole operands give a whole
+/// number.
+pub(crate) fn linear(value: &Number, scale: f64, offset: f64) -> Option<Value> {
+    let number = value.as_f64()?;
+    let (product, exact) = (number * scale, EXACT as f64);
+    let sum = product + offset;
+    if !sum.is_finite() {
+        return None;
+    }
+    let whole = !value.is_f64() && [scale, offset].iter().all(|operand| operand.fract() == 0.0);
+    if whole && [number, product, offset, sum].iter().all(|number| number.abs() <= exact) {
+        return Some((sum as i64).into());
+    }
+    finite(clean(sum, product.abs().max(offset.abs())))
+}
+
+/// Rounds to the last of 12 significant digits of `largest`.
+fn clean(sum: f64, largest: f64) -> f64 {
+    const SIGNIFICANT: f64 = 12.0;
+    if sum == 0.0 {
+        return 0.0;
+    }
+    let digits = SIGNIFICANT - (largest.log10().floor() - sum.abs().log10().floor()).max(0.0);
+    if digits < 1.0 {
+        return 0.0;
+    }
+    format!("{sum:.*e}", digits as usize - 1).parse().unwrap_or(sum)
+}
+
 /// A whole number: a number where every reader of JSON gets all of its digits, else its decimal digits as text.
 pub(crate) fn exact_integer(number: i128) -> Value {
     match i64::try_from(number) {
@@ -96,6 +126,31 @@ mod tests {
         assert_eq!(exact_integer(-edge), json!(-9_007_199_254_740_992_i64));
         assert_eq!(exact_integer(edge + 1), json!("9007199254740993"));
         assert_eq!(exact_integer(-edge - 1), json!("-9007199254740993"));
+    }
+
+    #[test]
+    fn scaled_numbers_have_no_digits_too_many() {
+        for (value, scale, offset, want) in [
+            (json!(27), 0.1, 0.0, json!(2.7)),
+            (json!(3), 0.1, -0.3, json!(0.0)),
+            (json!(300), 0.1, 0.0, json!(30.0)),
+            (json!(273.151), 1.0, -273.15, json!(0.001)),
+            (json!(32), 5.0 / 9.0, -160.0 / 9.0, json!(0.0)),
+            (json!(72), 5.0 / 9.0, -160.0 / 9.0, json!(22.2222222222)),
+            (json!(7), 10.0, -1.0, json!(69)),
+            (json!(0), -1.0, 0.0, json!(0)),
+            (json!(0.0), -1.0, 0.0, json!(0.0)),
+            (json!(i64::MAX), 1.0, 0.0, json!(9.22337203685e18)),
+            (json!(5e-324), 0.5, 0.0, json!(0.0)),
+            (json!(5e-324), 1.0, 0.0, json!(5e-324)),
+        ] {
+            assert_eq!(
+                linear(value.as_number().unwrap(), scale, offset),
+                Some(want),
+                "{value} {scale} {offset}"
+            );
+        }
+        assert_eq!(linear(json!(1e308).as_number().unwrap(), 10.0, 0.0), None);
     }
 
     #[test]

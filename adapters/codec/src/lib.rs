@@ -2,15 +2,22 @@
 //! in time and memory and has no I/O. Not here: which device has which codec (`deploy/app`), and what becomes of the
 //! measurements (`bridge-core`).
 
-mod gather;
 pub mod cayenne;
 pub mod cbor;
+mod codec;
+mod gather;
 pub mod grammar;
 pub mod js;
 pub mod json;
+pub mod mapping;
+mod normalise;
 mod outcome;
 pub mod raw;
 pub mod senml;
+mod set;
 pub mod text;
 
-pub use outcome::{Input, Outcome, Sample};
+pub use bridge_core::payload::{Outcome, Sample};
+pub use codec::{Codec, CodecError, Context, Explained, Format, Spec};
+pub use outcome::Input;
+pub use set::{Assignment, CodecSet, Difference, Table};

@@ -2,6 +2,7 @@
 //! tests ([`crate::testing`]). `Commands` and `Leases` come with the features that need them.
 
 mod clock;
+mod codecs;
 mod dead_letters;
 mod dedup;
 mod hub;
@@ -12,6 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use clock::Clock;
+pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;

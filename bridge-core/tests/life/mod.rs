@@ -9,7 +9,7 @@ use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
 use bridge_core::mux::MuxConfig;
 use bridge_core::pipeline::{Intake, Integration, Pipeline, States};
-use bridge_core::ports::RawRequest;
+use bridge_core::ports::{NoCodecs, RawRequest};
 use bridge_core::registrar::{DeviceRule, Register, Registrar};
 use bridge_core::testing::{FakeHub, Faulty, ManualClock, MemoryStore, block_on};
 use bridge_core::trace::{Tracer, Traces};
@@ -51,6 +51,7 @@ impl Life {
         let pipeline = Arc::new(Pipeline {
             registrar: block_on(Registrar::open(store.clone())).unwrap(),
             dedup: dedup.clone(),
+            codecs: Arc::new(NoCodecs),
             delivery: delivery.clone(),
             dead_letters: store.clone(),
             traces: Arc::new(Traces::new(100)),

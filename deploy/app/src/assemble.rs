@@ -12,6 +12,7 @@ use bridge_core::pipeline::{Pipeline, States};
 use bridge_core::ports::Clock;
 use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
+use codec::CodecSet;
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
 use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as HubProtocol, Secret, TlsPem};
 use store_embedded::{EmbeddedStore, Mode};
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
 
 use crate::clock::SystemClock;
+use crate::codecs::Workshop;
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
 use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
@@ -32,6 +34,8 @@ pub struct App {
     receiver: Receiver,
     operations: Operations,
     pipeline: Arc<Pipeline>,
+    workshop: Workshop,
+    codecs: Arc<CodecSet>,
     hub: Arc<MqttHub>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
@@ -78,9 +82,12 @@ impl App {
         .await?;
         let delivery = Arc::new(delivery);
         hub.start(delivery.clone());
+        let workshop = Workshop::default();
+        let codecs = Arc::new(CodecSet::new(workshop.table(config)?));
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
+            codecs: codecs.clone(),
             delivery: delivery.clone(),
             dead_letters: store.clone(),
             traces: Arc::new(Traces::new(config.trace.keep)),
@@ -93,7 +100,13 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
-        let operations = Operations::new(receiver.clone(), delivery.clone(), pipeline.traces.clone(), token);
+        let operations = Operations::new(
+            receiver.clone(),
+            delivery.clone(),
+            pipeline.traces.clone(),
+            codecs.clone(),
+            token,
+        );
         let router = receiver.router().merge(operations.router()).fallback(async || Problem::not_found());
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
@@ -116,6 +129,8 @@ impl App {
             receiver,
             operations,
             pipeline,
+            workshop,
+            codecs,
             hub,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
@@ -132,13 +147,15 @@ impl App {
         self.front.clone()
     }
 
-    /// Takes over integrations, secrets and limits of another configuration; all else needs a restart.
+    /// Takes over integrations, codecs, secrets and limits of another configuration; all else needs a restart.
     ///
     /// # Errors
     /// When an integration cannot be used; nothing has changed then.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
-        let table = sources::table(config, Some(&self.receiver.table()))?;
-        self.receiver.replace(table);
+        let sources = sources::table(config, Some(&self.receiver.table()))?;
+        let codecs = self.workshop.table(config)?;
+        self.codecs.replace(codecs);
+        self.receiver.replace(sources);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod bridge;
 mod broker;
 mod choice;
 mod cidr;
+mod codecs;
 mod connector;
 mod delivery;
 mod http;
@@ -34,6 +35,7 @@ pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
 pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
+pub use codecs::CodecConfig;
 pub use connector::{CheckSettings, ConnectorInfo, SettingMistake, Settings};
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use http::Http;
@@ -53,7 +55,7 @@ use reader::Section;
 const MAX_TEXT: usize = 8 * 1024 * 1024;
 
 /// The configuration of the bridge. Debug output holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The bridge itself.
     pub bridge: Bridge,
@@ -71,6 +73,8 @@ pub struct Config {
     pub trace: Trace,
     /// The log.
     pub log: Log,
+    /// Payload codecs, in order of their names.
+    pub codecs: Vec<CodecConfig>,
     /// The sources, in order of their names.
     pub integrations: Vec<Integration>,
 }
@@ -87,6 +91,7 @@ impl Config {
             dead_letters: DeadLetters::default(),
             trace: Trace::default(),
             log: Log::default(),
+            codecs: Vec::new(),
             integrations: Vec::new(),
             bridge,
         }
@@ -133,6 +138,7 @@ impl Config {
 
     fn read(root: Section<'_>, surroundings: &Surroundings<'_>, connectors: &[ConnectorInfo<'_>]) -> Self {
         let bridge = Bridge::read(root.section("bridge"), surroundings.base_dir);
+        let codecs = codecs::read_all(&root.section("codecs"), surroundings);
         let config = Self {
             http: Http::read(root.section("http")),
             hub: Hub::read(root.section("hub"), &bridge.name, surroundings),
@@ -141,7 +147,13 @@ impl Config {
             dead_letters: DeadLetters::read(root.section("dead_letters")),
             trace: Trace::read(root.section("trace")),
             log: Log::read(root.section("log")),
-            integrations: integration::read_all(&root.section("integrations"), connectors, surroundings),
+            integrations: integration::read_all(
+                &root.section("integrations"),
+                connectors,
+                surroundings,
+                &codecs,
+            ),
+            codecs,
             bridge,
         };
         if let Broker::Embedded { listen } = config.hub.broker

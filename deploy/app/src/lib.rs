@@ -3,6 +3,7 @@
 
 mod assemble;
 mod clock;
+mod codecs;
 pub mod config;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;
@@ -11,6 +12,7 @@ mod metrics;
 mod ops;
 mod server;
 mod sources;
+pub mod tryout;
 
 pub use assemble::{App, open_tool_store, operator_token_path};
 pub use server::{Front, ServerLimits, serve};

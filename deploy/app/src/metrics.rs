@@ -44,6 +44,11 @@ pub(crate) fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> Strin
     plain!("bridge_uplinks_duplicate_total", "Uplinks that were accepted before.", duplicates);
     plain!("bridge_uplinks_delivered_total", "Uplinks acknowledged by the hub.", delivered);
     plain!("bridge_uplinks_stored_total", "Uplinks answered from the outbox.", stored);
+    plain!(
+        "bridge_payloads_undecoded_total",
+        "Payloads that their codec could not decode; they went on raw.",
+        undecoded
+    );
     plain!("bridge_uplinks_retried_total", "Uplinks handed back to the source.", retried);
     per_integration(
         &mut page,

@@ -1,20 +1,22 @@
-//! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`. Not here: what sources send.
+//! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`. Not here: what sources send.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bridge_core::delivery::Delivery;
 use bridge_core::trace::{End, Trace, Traces};
 use bridge_core::{Timestamp, Verdict};
+use codec::CodecSet;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use webhook::receiver::{Auth, Receiver};
 
 use crate::metrics::{self, Extra};
+use crate::tryout::{self, Trial};
 
 /// What the routes look at.
 #[derive(Clone)]
@@ -24,6 +26,7 @@ struct Inner {
     receiver: Receiver,
     delivery: Arc<Delivery>,
     traces: Arc<Traces>,
+    codecs: Arc<CodecSet>,
     token: Auth,
     extra: std::sync::Mutex<Backlog>,
     closing: AtomicBool,
@@ -40,9 +43,15 @@ pub(crate) struct Backlog {
 
 impl Operations {
     /// Routes over these parts; `token` guards the traces.
-    pub(crate) fn new(receiver: Receiver, delivery: Arc<Delivery>, traces: Arc<Traces>, token: Auth) -> Self {
+    pub(crate) fn new(
+        receiver: Receiver,
+        delivery: Arc<Delivery>,
+        traces: Arc<Traces>,
+        codecs: Arc<CodecSet>,
+        token: Auth,
+    ) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { receiver, delivery, traces, token, extra, closing }))
+        Self(Arc::new(Inner { receiver, delivery, traces, codecs, token, extra, closing }))
     }
 
     /// The routes.
@@ -52,6 +61,8 @@ impl Operations {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics_page))
             .route("/operator/traces", get(traces))
+            .route("/operator/codecs", get(codecs))
+            .route("/operator/codecs/{name}/try", post(try_codec).layer(DefaultBodyLimit::max(MAX_TRIAL)))
             .with_state(self.clone())
     }
 
@@ -114,6 +125,39 @@ struct TraceQuery {
     after: Option<u64>,
     limit: Option<usize>,
 }
+
+/// The codecs, and what those on trial made otherwise.
+async fn codecs(State(operations): State<Operations>, headers: HeaderMap) -> Response {
+    if !operations.0.token.proves(&headers, "") {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    json_response(StatusCode::OK, &tryout::overview(&operations.0.codecs))
+}
+
+/// What a codec makes of a payload, step by step; nothing is sent anywhere.
+async fn try_codec(
+    State(operations): State<Operations>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+) -> Response {
+    if !operations.0.token.proves(&headers, "") {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let Some(codec) = operations.0.codecs.table().codecs.get(&name).cloned() else {
+        let detail = format!("There is no codec {name:?} in the configuration.");
+        return (StatusCode::NOT_FOUND, format!("{detail}\n")).into_response();
+    };
+    let trial = match Trial::parse(&body) {
+        Ok(trial) => trial,
+        Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    };
+    let now = bridge_core::ports::Clock::wall(&crate::clock::SystemClock);
+    json_response(StatusCode::OK, &trial.run(&codec, now).await)
+}
+
+/// A payload in hexadecimal or base64, and what is around it.
+const MAX_TRIAL: usize = 256 * 1024;
 
 async fn traces(
     State(operations): State<Operations>,

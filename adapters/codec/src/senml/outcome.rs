@@ -140,7 +140,12 @@ impl Moment {
                 self.gather.set(half, warnings);
             }
         }
-        Sample { time: self.time, measurements: self.gather.into_measurements(), location, ..Sample::default() }
+        Sample {
+            time: self.time,
+            measurements: self.gather.into_measurements(),
+            location,
+            ..Sample::default()
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct MessageJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     measurements: Option<Measurements<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<Measurements<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     units: Option<Units<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<&'a Location>,
@@ -48,7 +50,8 @@ pub(super) struct MessageJson<'a> {
 impl<'a> MessageJson<'a> {
     pub(super) fn of(message: &'a Message) -> Self {
         let content = &message.content;
-        let measured = message.kind == Kind::Telemetry || !content.measurements.is_empty();
+        let reported = message.kind == Kind::Properties;
+        let measured = message.kind == Kind::Telemetry || (!reported && !content.measurements.is_empty());
         let has_units = content.measurements.iter().any(|measurement| measurement.unit.is_some());
         Self {
             id: message.id,
@@ -62,6 +65,7 @@ impl<'a> MessageJson<'a> {
             replayed: message.replayed,
             simulated: content.simulated,
             measurements: measured.then_some(Measurements(message)),
+            properties: reported.then_some(Measurements(message)),
             units: has_units.then_some(Units(message)),
             location: content.location.as_ref(),
             radio: content.radio.as_ref(),

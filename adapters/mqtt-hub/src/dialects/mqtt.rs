@@ -41,6 +41,7 @@ impl MqttDialect {
             (Some(id), Kind::Connection) if !message.superseded => {
                 (format!("{prefix}devices/{id}/connection"), true)
             }
+            (Some(id), Kind::Properties) => (format!("{prefix}devices/{id}/properties"), true),
             (Some(id), _) => (format!("{prefix}devices/{id}/events/{kind}"), false),
         }
     }
@@ -61,7 +62,7 @@ impl Dialect for MqttDialect {
         let (topic, retain) = self.topic(message);
         let telemetry = message.kind == Kind::Telemetry;
         let (payload, content_type) = match self.encoding {
-            _ if retain => (connection(message), "application/json"),
+            _ if message.kind == Kind::Connection && retain => (connection(message), "application/json"),
             Encoding::Flat if telemetry => (to_json(&Measurements(message)), "application/json"),
             Encoding::Senml if telemetry => (to_json(&senml::pack(message)), "application/senml+json"),
             Encoding::Json | Encoding::Flat | Encoding::Senml => {

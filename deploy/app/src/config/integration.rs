@@ -7,9 +7,11 @@ use std::ops::RangeInclusive;
 use bridge_core::naming::{Case, NamingRule};
 use bridge_core::registrar::{DeviceRule, Register};
 use bridge_core::{DeviceId, ExternalId, IntegrationName};
+use codec::Assignment;
 
 use super::auth::Auth;
 use super::cidr::Cidr;
+use super::codecs::{self, BUILT_IN, CodecConfig};
 use super::connector::{ConnectorInfo, Settings};
 use super::delivery::rate;
 use super::reader::{Field, Section};
@@ -43,6 +45,8 @@ pub struct Integration {
     pub auth: Auth,
     /// How it treats its devices.
     pub devices: DeviceRule,
+    /// The codecs of its payloads.
+    pub codecs: Assignment,
     /// The settings of the connector.
     pub settings: Settings,
 }
@@ -52,6 +56,7 @@ pub(super) fn read_all(
     section: &Section<'_>,
     connectors: &[ConnectorInfo<'_>],
     surroundings: &Surroundings<'_>,
+    codecs: &[CodecConfig],
 ) -> Vec<Integration> {
     let entries = section.entries();
     entries
@@ -61,7 +66,7 @@ pub(super) fn read_all(
             if let Err(error) = &parsed {
                 field.mistake(format!("the name {error}; it stands in the webhook URL"));
             }
-            let integration = Integration::read(field.section()?, name, connectors, surroundings);
+            let integration = Integration::read(field.section()?, name, connectors, surroundings, codecs);
             integration.zip(parsed.ok()).map(|(integration, name)| integration(name))
         })
         .collect()
@@ -74,6 +79,7 @@ impl Integration {
         name: &str,
         connectors: &[ConnectorInfo<'_>],
         surroundings: &Surroundings<'_>,
+        known_codecs: &[CodecConfig],
     ) -> Option<impl FnOnce(IntegrationName) -> Self + use<>> {
         let choices: Vec<(&'static str, &ConnectorInfo<'_>)> =
             connectors.iter().map(|connector| (connector.name, connector)).collect();
@@ -87,6 +93,7 @@ impl Integration {
         let auth = Auth::read(&section, name, connector, surroundings);
         let prefix = connector.map_or("", |connector| connector.default_prefix);
         let devices = read_devices(section.section("devices"), prefix);
+        let codecs = read_codecs(&section, known_codecs);
         let settings = read_settings(&section, connector);
         section.finish();
         let (auth, connector) = (auth?, connector?.name);
@@ -99,6 +106,7 @@ impl Integration {
             sources,
             auth,
             devices,
+            codecs,
             settings,
         })
     }
@@ -117,6 +125,16 @@ impl Integration {
             "body_limit",
             &quoted("256KiB"),
             &format!("The largest body: {}. Default: what the cloud needs.", size_range(&BODY)),
+        );
+        sheet.explained(
+            "codec",
+            &quoted("cayenne"),
+            &format!("Decodes its payloads: a name below codecs, or {}. Default: none.", BUILT_IN.join(", ")),
+        );
+        sheet.explained(
+            "profiles",
+            "{ \"dragino/lht65\" = \"cayenne\" }",
+            "The codec of a device profile, as the cloud names it: brand and model, or the profile's name. Default: none.",
         );
         sheet.explained("rate", "0", "Messages per second that it may bring; 0 for no limit.");
         describe_devices(sheet, &name, connector.default_prefix);
@@ -196,6 +214,28 @@ fn read_devices(section: Section<'_>, default_prefix: &str) -> DeviceRule {
     };
     section.finish();
     rule
+}
+
+fn read_codecs(section: &Section<'_>, known: &[CodecConfig]) -> Assignment {
+    let name = |field: &Field<'_>| {
+        let name = field.text()?;
+        if !codecs::is_known(name, known) {
+            let names = known.iter().map(|codec| codec.spec.name.as_str()).chain(BUILT_IN.iter().copied());
+            field.mistake(format!(
+                "there is no codec {name:?}; there are {}",
+                names.collect::<Vec<_>>().join(", ")
+            ));
+        }
+        Some(name.to_owned())
+    };
+    Assignment {
+        default: section.optional("codec", name),
+        profiles: section.or("profiles", BTreeMap::new(), |field| {
+            let section = field.section()?;
+            let entries = section.entries().into_iter();
+            Some(entries.filter_map(|(profile, field)| Some((profile.to_owned(), name(&field)?))).collect())
+        }),
+    }
 }
 
 fn read_map(section: &Section<'_>) -> BTreeMap<String, DeviceId> {

@@ -125,6 +125,11 @@ impl<'d> Section<'d> {
 
     /// Ends the reading: keys that were not asked for are mistakes.
     pub(super) fn finish(self) {
+        self.finish_by_reference();
+    }
+
+    /// The same where the section is still needed.
+    pub(super) fn finish_by_reference(&self) {
         let known = self.known.borrow();
         for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
             if !known.contains(&key.get_ref().as_ref()) {

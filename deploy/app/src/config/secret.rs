@@ -71,6 +71,11 @@ impl Surroundings<'_> {
         Some(PemFile { path, pem: Secret(text) })
     }
 
+    /// Reads a text file that is no secret.
+    pub(super) fn text_file(&self, field: &Field<'_>, limit: usize) -> Option<String> {
+        self.read(field, &self.resolve(field.text()?), limit)
+    }
+
     /// Reads the secret that a value refers to, without the end of its line. Neither values nor what stands in their
     /// place by mistake is in the messages.
     pub(super) fn secret(&self, field: &Field<'_>) -> Option<Secret> {

@@ -21,6 +21,7 @@ pub fn template(connectors: &[ConnectorInfo<'_>]) -> String {
          with: device-bridge config check",
     );
     describe_all_but_integrations(&mut sheet);
+    super::codecs::describe(&mut sheet);
     if let Some((first, others)) = connectors.split_first() {
         Integration::describe(&mut sheet, first);
         for connector in others {

@@ -59,6 +59,9 @@ fn file(path: &Path, _limit: usize) -> io::Result<Vec<u8>> {
     match path.strip_prefix("/etc/bridge").ok().and_then(Path::to_str) {
         Some("secrets/farm") => Ok(format!("{SECRET}-farm\n").into_bytes()),
         Some("ca.pem" | "client.pem" | "client.key") => Ok(PEM.into()),
+        Some("my-codec.js") => Ok(b"function decodeUplink(input) { return { data: input.bytes } }".into()),
+        Some("broken.js") => Ok(b"function decodeUplink(input) {\n  return {".into()),
+        Some("other.js") => Ok(b"function convert(input) {}".into()),
         Some("binary") => Ok(vec![0xff; 40]),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
@@ -444,12 +447,17 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.hub.broker = in_force.hub.broker.clone();
     expected.hub.protocol = Hub::PROTOCOL;
     expected.integrations = in_force.integrations.clone();
+    expected.codecs = in_force.codecs.clone();
+    assert_eq!(in_force.codecs.len(), 3);
     assert_eq!(in_force, expected);
     assert!(matches!(in_force.hub.broker, Broker::Remote(Remote { tls: Some(_), credentials: Some(_), .. })));
     for (integration, connector) in in_force.integrations.iter().zip(["particle", "sigfox", "ttn"]) {
         // Two keys of the one example that has every key are only examples, too.
         let examples = match connector {
-            "sigfox" => "body_limit = \"256KiB\"\ndevices.map = { \"1A2B3C\" = \"tank-7\" }",
+            "sigfox" => {
+                "body_limit = \"256KiB\"\ndevices.map = { \"1A2B3C\" = \"tank-7\" }\ncodec = \"cayenne\"\n\
+                 profiles = { \"dragino/lht65\" = \"cayenne\" }"
+            }
             _ => "",
         };
         let bare = format!(
@@ -487,7 +495,9 @@ fn the_template_explains_every_key_that_is_read() {
     for path in &asked {
         let (_, key) = path.rsplit_once('.').unwrap_or(("", path));
         let is_explained = tables.contains(path.as_str())
-            || path == "integrations"
+            || ["integrations", "codecs"].contains(&path.as_str())
+            // Names of the reader's own stand in these.
+            || ["variables", "fields", "profiles"].contains(&path.rsplit('.').nth(1).unwrap_or(""))
             // A connector without settings has no table for them.
             || key == "settings"
             || template.contains(&format!("{key} = "));
@@ -502,6 +512,39 @@ fn asked_keys(text: &str) -> std::collections::BTreeSet<String> {
     let document = DeTable::parse(text).unwrap();
     Config::read(Section::root(&report, document.get_ref()), &surroundings, &connectors());
     report.asked.into_inner()
+}
+
+#[test]
+fn mistakes_in_codecs_say_what_to_do() {
+    let told = |lines: &str| mistakes(&format!("[codecs.mine]\n{lines}"));
+    for (lines, wanted) in [
+        ("", "codecs.mine.format: is missing"),
+        ("format = \"lua\"", "codecs.mine.format: \"lua\" is not one of \"javascript\""),
+        ("format = \"javascript\"", "codecs.mine.file: is missing"),
+        ("format = \"javascript\"\nfile = \"nowhere.js\"", "codecs.mine.file: there is no such file"),
+        ("format = \"javascript\"\nfile = \"broken.js\"", "line 2"),
+        ("format = \"javascript\"\nfile = \"other.js\"", "has none of the functions"),
+        ("format = \"sigfox\"\ngrammar = \"a::uint:7\"", "codecs.mine: "),
+        ("format = \"cbor\"\ngrammar = \"a::uint:8\"", "codecs.mine.grammar: belongs to format = \"sigfox\""),
+        ("format = \"cbor\"\nfields = { a = \"/a\" }", "codecs.mine.fields: belongs to format = \"json\""),
+        ("format = \"json\"\nfields = { a = \"a\" }", "codecs.mine: "),
+        ("format = \"cbor\"\nothers = \"drop\"", "codecs.mine.others: would drop everything"),
+        ("format = \"cbor\"\nmap = [{ to = \"a\" }]", "rule 0: a rule has either \"from\" or \"constant\""),
+        (
+            "format = \"cbor\"\nmap = [{ from = \"a\", scale = 0 }]",
+            "rule 0: \"scale\" is a finite number other than 0",
+        ),
+        ("format = \"cbor\"\nmap = [{ from = \"a\", time = \"seconds\" }]", "time: belongs to as = \"time\""),
+        ("format = \"cbor\"\ntrial_of = \"nobody\"", "trial_of \"nobody\" names no other codec"),
+        ("format = \"cbor\"\ntrial_of = \"mine\"", "trial_of \"mine\" names no other codec"),
+        ("format = \"cbor\"\nzzz = 1", "codecs.mine.zzz: is not a known key"),
+        ("format = \"cbor\"\nmap = [{ from = \"a\", zzz = 1 }]", "zzz: is not a known key"),
+    ] {
+        let told = told(lines);
+        assert!(told.starts_with("1 mistake ") && told.contains(wanted), "{lines}: {told}");
+    }
+    assert!(mistake_of_integration("codec = \"nobody\"").contains("there is no codec \"nobody\""));
+    assert!(mistake_of_integration("profiles = { a = \"nobody\" }").contains("there is no codec \"nobody\""));
 }
 
 #[test]

@@ -1,0 +1,396 @@
+//! One configured codec: a decoder, and what is done with what it finds. Not here: which device has it ([`crate::set`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bridge_core::measurement::from_normalized_payload;
+use bridge_core::{Measurement, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::grammar::Grammar;
+use crate::js::{CallInput, Decoded, Function, JsHost, Script, ScriptError};
+use crate::mapping::Mapping;
+use crate::normalise::normalise;
+use crate::{Input, Outcome, Sample, cayenne, cbor, json, raw, senml, text};
+
+/// What a codec is made of, as its author describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// For people and for references.
+    pub name: String,
+    /// How bytes become values.
+    pub format: Format,
+    /// What becomes of the values.
+    pub mapping: Option<Mapping>,
+    /// Handed to scripts.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// How bytes become values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// A script for The Things Stack or ChirpStack.
+    JavaScript {
+        /// Its text.
+        source: String,
+    },
+    /// Cayenne LPP.
+    Cayenne,
+    /// The custom payload grammar of Sigfox.
+    Sigfox {
+        /// `temp::int:16 …`
+        grammar: String,
+    },
+    /// SenML, in JSON or CBOR.
+    Senml,
+    /// CBOR.
+    Cbor,
+    /// JSON; with names and pointers, or the members of its object.
+    Json {
+        /// Name and JSON pointer; empty for all members.
+        fields: Vec<(String, String)>,
+    },
+    /// Text.
+    Text,
+    /// Nothing: the bytes go on as they are.
+    Raw,
+    /// What the payload looks like: SenML, JSON, CBOR or text, else raw.
+    Auto,
+}
+
+/// Why a codec cannot be made. Its author's to mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The script does not compile or has no function that decodes.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// The script has none of the functions that decode.
+    #[error("codec {0:?}: the script has no decodeUplink, Decode or Decoder function")]
+    NoDecoder(String),
+    /// The grammar cannot be read.
+    #[error(transparent)]
+    Grammar(#[from] crate::grammar::GrammarError),
+    /// The pointers cannot be used.
+    #[error(transparent)]
+    Fields(#[from] json::MappingError),
+    /// No threads for scripts.
+    #[error("no thread for scripts: {0}")]
+    Threads(String),
+}
+
+/// What a codec may know of a payload beside the payload.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Context {
+    /// The device's id in the hub.
+    pub device: Option<String>,
+    /// The device's tags: `key=value`, or a word.
+    pub tags: BTreeMap<String, String>,
+    /// How it was heard.
+    pub radio: Option<Value>,
+    /// The measurements before.
+    pub previous: Option<Map<String, Value>>,
+}
+
+/// A codec that can decode.
+#[derive(Debug)]
+pub struct Codec {
+    name: String,
+    decoder: Decoder,
+    mapping: Option<Mapping>,
+    variables: BTreeMap<String, String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Script(Arc<JsHost>, Script),
+    Cayenne,
+    Grammar(Grammar),
+    Senml,
+    Cbor,
+    Json(Option<json::Mapping>),
+    Text,
+    Raw,
+    Auto,
+}
+
+/// Every step of one decode, for people who try a codec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// What the decoder found.
+    pub decoded: Outcome,
+    /// After the mapping, where there is one.
+    pub mapped: Option<Outcome>,
+    /// What goes on.
+    pub normalised: Outcome,
+}
+
+impl Codec {
+    /// Makes a codec. `host` is asked for only when there is a script to run.
+    ///
+    /// # Errors
+    /// When the description is not one of a codec.
+    pub fn new(spec: Spec, host: impl FnOnce() -> std::io::Result<Arc<JsHost>>) -> Result<Self, CodecError> {
+        let mut warnings = Vec::new();
+        let decoder = match spec.format {
+            Format::JavaScript { source } => {
+                let host = host().map_err(|error| CodecError::Threads(error.to_string()))?;
+                let script = host.compile(&spec.name, &source)?;
+                if !script.has(Function::DecodeUplink) {
+                    return Err(CodecError::NoDecoder(spec.name));
+                }
+                Decoder::Script(host, script)
+            }
+            Format::Sigfox { grammar } => {
+                let grammar = Grammar::parse(&grammar)?;
+                warnings.extend_from_slice(grammar.warnings());
+                Decoder::Grammar(grammar)
+            }
+            Format::Json { fields } if !fields.is_empty() => Decoder::Json(Some(json::Mapping::new(fields)?)),
+            Format::Json { .. } => Decoder::Json(None),
+            Format::Cayenne => Decoder::Cayenne,
+            Format::Senml => Decoder::Senml,
+            Format::Cbor => Decoder::Cbor,
+            Format::Text => Decoder::Text,
+            Format::Raw => Decoder::Raw,
+            Format::Auto => Decoder::Auto,
+        };
+        let Spec { name, mapping, variables, .. } = spec;
+        Ok(Self { name, decoder, mapping, variables, warnings })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is doubtful about its description, for people.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether decoding needs another thread: then [`decode_now`](Self::decode_now) has no answer.
+    pub fn is_script(&self) -> bool {
+        matches!(self.decoder, Decoder::Script(..))
+    }
+
+    /// Decodes at once; none for scripts.
+    pub fn decode_now(&self, input: &Input<'_>) -> Option<Outcome> {
+        Some(self.finish(self.decode_natively(input)?, input.received_at))
+    }
+
+    /// Decodes.
+    pub async fn decode(&self, input: &Input<'_>, context: Context) -> Outcome {
+        let decoded = self.run(input, context).await;
+        self.finish(decoded, input.received_at)
+    }
+
+    /// Decodes, and shows every step.
+    pub async fn explain(&self, input: &Input<'_>, context: Context) -> Explained {
+        let decoded = self.run(input, context).await;
+        let mapped = self.mapping.as_ref().map(|mapping| mapping.apply(decoded.clone(), input.received_at));
+        let normalised = normalise(mapped.clone().unwrap_or_else(|| decoded.clone()));
+        Explained { decoded, mapped, normalised }
+    }
+
+    async fn run(&self, input: &Input<'_>, context: Context) -> Outcome {
+        match &self.decoder {
+            Decoder::Script(host, script) => run_script(host, script, self.call(input, context))
+                .await
+                .unwrap_or_else(|error| Outcome::error(error.to_string())),
+            // invariant: every decoder but a script answers at once.
+            _ => self.decode_natively(input).unwrap_or_default(),
+        }
+    }
+
+    fn decode_natively(&self, input: &Input<'_>) -> Option<Outcome> {
+        Some(match &self.decoder {
+            Decoder::Script(..) => return None,
+            Decoder::Cayenne => cayenne::decode(input),
+            Decoder::Grammar(grammar) => grammar.decode(input),
+            Decoder::Senml => decode_senml(input),
+            Decoder::Cbor => cbor::decode(input),
+            Decoder::Json(fields) => json::decode(input, fields.as_ref()),
+            Decoder::Text => text::decode(input),
+            Decoder::Raw => raw::decode(input),
+            Decoder::Auto => decode_by_look(input),
+        })
+    }
+
+    fn call(&self, input: &Input<'_>, context: Context) -> CallInput {
+        let Context { device, tags, radio, previous } = context;
+        CallInput {
+            device,
+            tags,
+            radio,
+            previous,
+            variables: self.variables.clone(),
+            ..CallInput::new(input.bytes.to_vec(), input.port, input.received_at)
+        }
+    }
+
+    fn finish(&self, decoded: Outcome, received_at: Timestamp) -> Outcome {
+        normalise(match &self.mapping {
+            Some(mapping) => mapping.apply(decoded, received_at),
+            None => decoded,
+        })
+    }
+}
+
+/// SenML in JSON begins with `[` (after blanks), in CBOR with an array's byte.
+fn decode_senml(input: &Input<'_>) -> Outcome {
+    let is_json = input.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let decode = if is_json { senml::decode_json } else { senml::decode_cbor };
+    decode(input, senml::Options::default())
+}
+
+/// The first form that reads without an error wins; text only when all of it is printable.
+fn decode_by_look(input: &Input<'_>) -> Outcome {
+    let is_text = std::str::from_utf8(input.bytes).is_ok_and(|text| !text.chars().any(is_control));
+    let found = |outcome: &Outcome| outcome.errors.is_empty() && !outcome.samples.is_empty();
+    if is_text {
+        let first = input.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        return match first {
+            Some(b'[') => {
+                Some(decode_senml(input)).filter(found).unwrap_or_else(|| json::decode(input, None))
+            }
+            Some(b'{') => json::decode(input, None),
+            _ => text::decode(input),
+        };
+    }
+    [decode_senml, cbor::decode]
+        .iter()
+        .map(|decode| decode(input))
+        .find(found)
+        .unwrap_or_else(|| raw::decode(input))
+}
+
+fn is_control(c: char) -> bool {
+    c.is_control() && !matches!(c, '\t' | '\n' | '\r')
+}
+
+/// `decodeUplink`, and where the script has it `normalizeUplink` on what came out: the first normalised measurement is
+/// laid over the fields, further ones stand alone.
+async fn run_script(host: &JsHost, script: &Script, call: CallInput) -> Result<Outcome, ScriptError> {
+    let received = CallInput { bytes: Vec::new(), ..call.clone() };
+    let decoded = host.call(script, Function::DecodeUplink, call).await?.into_decoded().unwrap_or_default();
+    let Decoded { data, mut warnings, errors } = decoded;
+    if !errors.is_empty() {
+        return Ok(Outcome { samples: Vec::new(), warnings, errors });
+    }
+    let mut normalised = Vec::new();
+    if script.has(Function::NormalizeUplink) {
+        let call = CallInput { data: Some(Value::Object(data.clone())), ..received };
+        match host.call(script, Function::NormalizeUplink, call).await {
+            Ok(answer) => {
+                let answer = answer.into_normalized().unwrap_or_default();
+                warnings.extend(answer.warnings);
+                // The fields themselves are good.
+                warnings.extend(answer.errors);
+                normalised = answer.data;
+            }
+            Err(error) => warnings.push(error.to_string()),
+        }
+    }
+    let fields = data.into_iter().filter(|(_, value)| !value.is_null());
+    let mut first = Sample {
+        measurements: fields.map(|(name, value)| Measurement::new(name, value)).collect(),
+        ..Sample::default()
+    };
+    let mut samples = Vec::with_capacity(normalised.len().max(1));
+    for (index, payload) in normalised.iter().enumerate() {
+        let read = from_normalized_payload(payload);
+        warnings.extend(read.warnings);
+        let mut sample = if index == 0 { std::mem::take(&mut first) } else { Sample::default() };
+        for measurement in read.measurements {
+            match sample.measurements.iter_mut().find(|known| known.name == measurement.name) {
+                Some(known) => *known = measurement,
+                None => sample.measurements.push(measurement),
+            }
+        }
+        (sample.time, sample.location) = (read.time, read.location);
+        samples.push(sample);
+    }
+    if samples.is_empty() {
+        samples.push(first);
+    }
+    Ok(Outcome { samples, warnings, errors: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::js::HostConfig;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        bridge_core::testing::block_on(future)
+    }
+
+    fn codec(format: Format) -> Codec {
+        let spec = Spec { name: "c".into(), format, mapping: None, variables: BTreeMap::new() };
+        Codec::new(spec, || JsHost::new(HostConfig::default()).map(Arc::new)).unwrap()
+    }
+
+    fn input(bytes: &[u8]) -> Input<'_> {
+        Input { bytes, port: Some(2), received_at: Timestamp::from_seconds(1_700_000_000).unwrap() }
+    }
+
+    #[test]
+    fn a_script_decodes_and_normalises() {
+        let codec = codec(Format::JavaScript {
+            source: "function decodeUplink(i) { return { data: { t: i.bytes[0], port: i.fPort } } }
+                     function normalizeUplink(i) { return { data: [{ air: { temperature: i.data.t } },
+                       { time: '2024-01-01T00:00:00Z', air: { temperature: -500 }, battery: 3 }] } }"
+                .into(),
+        });
+        assert!(codec.decode_now(&input(&[21])).is_none());
+        let outcome = block_on(codec.decode(&input(&[21]), Context::default()));
+        assert_eq!(outcome.errors, Vec::<String>::new());
+        assert_eq!(outcome.samples.len(), 2);
+        let names: Vec<_> = outcome.samples[0].measurements.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, ["t", "port", "temperature"]);
+        assert_eq!(outcome.samples[1].measurements, [Measurement::new("battery", 3).with_unit("V")]);
+        assert_eq!(outcome.samples[1].time, Timestamp::parse_rfc3339("2024-01-01T00:00:00Z"));
+        assert_eq!(outcome.warnings.len(), 1, "{:?}", outcome.warnings);
+    }
+
+    #[test]
+    fn a_script_that_throws_says_where() {
+        let codec = codec(Format::JavaScript {
+            source: "function decodeUplink(i) {\n  return i.nothing.there;\n}".into(),
+        });
+        let outcome = block_on(codec.decode(&input(&[1]), Context::default()));
+        assert!(outcome.samples.is_empty());
+        assert!(outcome.errors[0].contains("line 2"), "{:?}", outcome.errors);
+    }
+
+    #[test]
+    fn the_look_of_a_payload_chooses() {
+        let codec = codec(Format::Auto);
+        let names = |bytes: &[u8]| -> Vec<String> {
+            let outcome = codec.decode_now(&input(bytes)).unwrap();
+            outcome.samples.into_iter().flat_map(|sample| sample.measurements).map(|m| m.name).collect()
+        };
+        assert_eq!(names(br#"[{"n":"temperature","u":"Cel","v":21}]"#), ["temperature"]);
+        assert_eq!(names(br#"{"a":1,"b":2}"#), ["a", "b"]);
+        assert_eq!(names(b"[1,2]"), ["value"]);
+        assert_eq!(names(b"21.5"), ["value"]);
+        assert_eq!(names(&[0xA1, 0x61, b'x', 0x01]), ["x"]);
+        assert_eq!(names(&[0xFF, 0x00, 0x13]), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_codec_is_refused() {
+        let new = |format| {
+            let spec = Spec { name: "c".into(), format, mapping: None, variables: BTreeMap::new() };
+            Codec::new(spec, || JsHost::new(HostConfig::default()).map(Arc::new)).map(|codec| codec.name)
+        };
+        assert!(matches!(
+            new(Format::JavaScript { source: "function (".into() }),
+            Err(CodecError::Script(_))
+        ));
+        assert!(matches!(new(Format::Sigfox { grammar: "a::uint:7".into() }), Err(CodecError::Grammar(_))));
+        let fields = vec![("a".into(), "no pointer".into())];
+        assert!(matches!(new(Format::Json { fields }), Err(CodecError::Fields(_))));
+    }
+}

@@ -1,0 +1,267 @@
+//! Measurements that mean what their names say: symbols of units in one spelling, values in the unit that the table has
+//! for their name, and what cannot be true kept aside. Not here: the table (`bridge_core::measurement`), renaming
+//! (`mapping`).
+
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+use bridge_core::Measurement;
+use bridge_core::measurement::{Known, known};
+use serde_json::Value;
+
+use crate::gather::{Warnings, linear};
+use crate::{Outcome, Sample};
+
+/// Normalises every sample. A value is converted only when its unit is known and the table has another one for its
+/// name. A number that is out of the table's range goes aside with a warning, and the rest goes on; when nobody said
+/// its unit, it goes aside only if it is out of range in every unit that such a value comes in. Units are never guessed.
+#[must_use]
+pub(crate) fn normalise(outcome: Outcome) -> Outcome {
+    let Outcome { mut samples, warnings: mut lines, errors } = outcome;
+    let mut warnings = Warnings::default();
+    samples.iter_mut().for_each(|sample| normalise_sample(sample, &mut warnings));
+    lines.extend(warnings.into_lines());
+    Outcome { samples, warnings: lines, errors }
+}
+
+fn normalise_sample(sample: &mut Sample, warnings: &mut Warnings) {
+    let Sample { measurements, aside, .. } = sample;
+    measurements.retain_mut(|measurement| {
+        let Err(reason) = normalise_measurement(measurement) else { return true };
+        let Measurement { name, value, .. } = measurement;
+        warnings.push(format!("{name} {value} {reason}"));
+        aside.insert(std::mem::take(name), value.take());
+        false
+    });
+}
+
+/// # Errors
+/// When the value cannot be true: why, as the end of a sentence.
+fn normalise_measurement(measurement: &mut Measurement) -> Result<(), String> {
+    if let Some(unit) = &mut measurement.unit
+        && let Some(symbol) = symbol(unit)
+    {
+        *unit = Cow::Borrowed(symbol);
+    }
+    let Value::Number(number) = &measurement.value else { return Ok(()) };
+    let Some(Known { unit: Some(target), range }) = look_up(&measurement.name) else { return Ok(()) };
+    let value = number.as_f64().unwrap_or_default();
+    let outside = |range: &RangeInclusive<f64>| {
+        let (from, to) = (range.start(), range.end());
+        match (from.is_finite(), to.is_finite()) {
+            (true, true) => format!("is out of range ({from} to {to} {target})"),
+            (true, false) => format!("is out of range (from {from} {target})"),
+            _ => format!("is out of range (to {to} {target})"),
+        }
+    };
+    let Some(unit) = &measurement.unit else {
+        let possible = range.contains(&value)
+            || conversions(target).any(|(_, scale, offset)| range.contains(&(value * scale + offset)));
+        return if possible { Ok(()) } else { Err(outside(&range)) };
+    };
+    if unit != target {
+        let Some((_, scale, offset)) = conversions(target).find(|(from, ..)| from == unit) else {
+            return Ok(());
+        };
+        let Some(converted) = linear(number, *scale, *offset) else {
+            return Err(format!("{unit} is too large to be converted to {target}"));
+        };
+        if !range.contains(&converted.as_f64().unwrap_or_default()) {
+            return Err(format!("{unit} {}", outside(&range)));
+        }
+        (measurement.value, measurement.unit) = (converted, Some(Cow::Borrowed(target)));
+        return Ok(());
+    }
+    if range.contains(&value) { Ok(()) } else { Err(outside(&range)) }
+}
+
+/// The name itself, or without its `_CHANNEL`.
+fn look_up(name: &str) -> Option<Known> {
+    known(name).or_else(|| {
+        let (base, channel) = name.rsplit_once('_')?;
+        let is_channel = !channel.is_empty() && channel.bytes().all(|byte| byte.is_ascii_digit());
+        is_channel.then(|| known(base)).flatten()
+    })
+}
+
+/// The one spelling of a unit, where it has another one.
+fn symbol(unit: &str) -> Option<&'static str> {
+    let (_, symbol) = SPELLINGS.iter().find(|(spellings, _)| spellings.contains(&unit))?;
+    Some(symbol)
+}
+
+fn conversions(target: &str) -> impl Iterator<Item = &'static (&'static str, f64, f64)> {
+    CONVERSIONS.iter().find(|(to, _)| *to == target).map_or(&[] as &[_], |(_, rows)| rows).iter()
+}
+
+/// Symbols of SenML (RFC 8428 section 12.1, RFC 8798), else of UCUM, and how else they are written.
+const SPELLINGS: &[(&[&str], &str)] = &[
+    (&["\u{b0}C", "\u{2103}", "degC", "celsius", "Celsius"], "Cel"),
+    (&["\u{b0}F", "\u{2109}", "[degF]", "fahrenheit", "Fahrenheit"], "degF"),
+    (&["kelvin", "Kelvin"], "K"),
+    (&["%rh", "%r.H.", "% RH", "%rH"], "%RH"),
+    (&["percent", "pct"], "%"),
+    (&["mbar", "hpa"], "hPa"),
+    (&["volt", "volts", "Volt"], "V"),
+    (&["lux", "Lux"], "lx"),
+    (&["mps", "m/sec"], "m/s"),
+    (&["kmh", "kph"], "km/h"),
+    (&["knots", "kt", "kts"], "kn"),
+    (&["\u{b0}", "degree", "degrees"], "deg"),
+    (&["\u{b5}S/cm", "\u{3bc}S/cm"], "uS/cm"),
+    (&["L", "litre", "liter"], "l"),
+    (&["m\u{b3}", "m^3"], "m3"),
+    (&["\"Hg", "[in_i'Hg]"], "inHg"),
+];
+
+/// A unit, and what a value in it is multiplied by before the last number is added.
+type Conversion = (&'static str, f64, f64);
+
+/// For each unit of the table the units that such values come in.
+const CONVERSIONS: &[(&str, &[Conversion])] = &[
+    ("Cel", &[("K", 1.0, -273.15), ("degF", 5.0 / 9.0, -160.0 / 9.0)]),
+    (
+        "hPa",
+        &[
+            ("Pa", 0.01, 0.0),
+            ("kPa", 10.0, 0.0),
+            ("MPa", 1e4, 0.0),
+            ("bar", 1000.0, 0.0),
+            ("inHg", 33.863_89, 0.0),
+            ("mmHg", 1.333_224, 0.0),
+            ("psi", 68.947_57, 0.0),
+        ],
+    ),
+    ("%RH", &[("%", 1.0, 0.0), ("/", 100.0, 0.0)]),
+    ("%", &[("%EL", 1.0, 0.0), ("/", 100.0, 0.0)]),
+    ("V", &[("mV", 0.001, 0.0), ("kV", 1000.0, 0.0)]),
+    ("A", &[("mA", 0.001, 0.0), ("uA", 1e-6, 0.0)]),
+    ("W", &[("mW", 0.001, 0.0), ("kW", 1000.0, 0.0)]),
+    (
+        "kWh",
+        &[
+            ("Wh", 0.001, 0.0),
+            ("MWh", 1000.0, 0.0),
+            ("J", 1.0 / 3.6e6, 0.0),
+            ("kJ", 1.0 / 3600.0, 0.0),
+            ("MJ", 1.0 / 3.6, 0.0),
+        ],
+    ),
+    (
+        "m/s",
+        &[
+            ("km/h", 1.0 / 3.6, 0.0),
+            ("mph", 0.447_04, 0.0),
+            ("kn", 1852.0 / 3600.0, 0.0),
+            ("ft/s", 0.3048, 0.0),
+        ],
+    ),
+    (
+        "m",
+        &[
+            ("mm", 0.001, 0.0),
+            ("cm", 0.01, 0.0),
+            ("km", 1000.0, 0.0),
+            ("ft", 0.3048, 0.0),
+            ("in", 0.0254, 0.0),
+        ],
+    ),
+    ("cm", &[("mm", 0.1, 0.0), ("m", 100.0, 0.0), ("in", 2.54, 0.0)]),
+    ("mm", &[("cm", 10.0, 0.0), ("m", 1000.0, 0.0), ("in", 25.4, 0.0)]),
+    ("mm/h", &[("in/h", 25.4, 0.0)]),
+    ("l", &[("ml", 0.001, 0.0), ("m3", 1000.0, 0.0)]),
+    ("dS/m", &[("uS/cm", 0.001, 0.0), ("mS/cm", 1.0, 0.0), ("mS/m", 0.01, 0.0), ("S/m", 10.0, 0.0)]),
+    ("ppm", &[("ppb", 0.001, 0.0), ("mg/kg", 1.0, 0.0)]),
+    ("lx", &[("klx", 1000.0, 0.0)]),
+    ("deg", &[("rad", 180.0 / std::f64::consts::PI, 0.0)]),
+    ("Hz", &[("kHz", 1000.0, 0.0), ("MHz", 1e6, 0.0)]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(name: &str, value: Value, unit: Option<&str>) -> Outcome {
+        let unit = unit.map(|unit| Cow::Owned(unit.to_owned()));
+        normalise(Outcome::of(vec![
+            Measurement { name: name.into(), value, unit },
+            Measurement::new("other", 1),
+        ]))
+    }
+
+    #[test]
+    fn values_come_in_the_unit_of_the_table() {
+        for (name, value, unit, want, symbol) in [
+            ("temperature", json!(72), "degF", json!(22.2222222222), "Cel"),
+            ("temperature_3", json!(300), "K", json!(26.85), "Cel"),
+            ("temperature", json!(21.5), "\u{b0}C", json!(21.5), "Cel"),
+            ("pressure", json!(101_325), "Pa", json!(1013.25), "hPa"),
+            ("pressure", json!(29.92), "inHg", json!(1013.2075888), "hPa"),
+            ("battery", json!(3300), "mV", json!(3.3), "V"),
+            ("humidity", json!(0.5), "/", json!(50.0), "%RH"),
+            ("relative_humidity_1", json!(50), "%", json!(50), "%RH"),
+            ("windSpeed", json!(36), "km/h", json!(10.0), "m/s"),
+            ("windSpeed", json!(10), "kn", json!(5.14444444444), "m/s"),
+            ("waterTotal", json!(1.5), "m3", json!(1500.0), "l"),
+            ("soilConductivity", json!(250), "uS/cm", json!(0.25), "dS/m"),
+            ("rainTotal", json!(1), "in", json!(25.4), "mm"),
+            ("energy", json!(3_600_000), "J", json!(1.0), "kWh"),
+        ] {
+            let outcome = of(name, value.clone(), Some(unit));
+            let found = &outcome.samples[0].measurements[0];
+            assert_eq!((&found.value, found.unit.as_deref()), (&want, Some(symbol)), "{name} {value} {unit}");
+            assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_true_goes_aside_and_the_rest_goes_on() {
+        for (name, value, unit, warning) in [
+            ("humidity", json!(130), Some("%RH"), "humidity 130 is out of range (0 to 100 %RH)"),
+            ("humidity", json!(1.2), Some("/"), "humidity 1.2 / is out of range (0 to 100 %RH)"),
+            ("temperature", json!(-500), None, "temperature -500 is out of range (from -273.15 Cel)"),
+            ("temperature", json!(-300), Some("Cel"), "temperature -300 is out of range (from -273.15 Cel)"),
+            (
+                "relative_humidity_1",
+                json!(127.5),
+                None,
+                "relative_humidity_1 127.5 is out of range (0 to 100 %RH)",
+            ),
+            ("distance", json!(1e308), Some("km"), "distance 1e308 km is too large to be converted to m"),
+        ] {
+            let outcome = of(name, value.clone(), unit);
+            assert_eq!(outcome.warnings, [warning]);
+            assert_eq!(outcome.samples[0].measurements, [Measurement::new("other", 1)]);
+            assert_eq!(outcome.samples[0].aside.get(name), Some(&value));
+        }
+    }
+
+    #[test]
+    fn nothing_is_guessed() {
+        for (name, value, unit) in [
+            ("pressure", json!(3.2), None),
+            ("pressure", json!(101_325), None),
+            ("temperature", json!(-300), None),
+            ("temperature", json!(72), Some("furlong")),
+            ("supply", json!(72), Some("degF")),
+            ("temperature", json!("warm"), Some("degF")),
+            ("temperature_out", json!(-500), None),
+        ] {
+            let outcome = of(name, value.clone(), unit);
+            let found = &outcome.samples[0].measurements[0];
+            assert_eq!((&found.value, found.unit.as_deref()), (&value, unit), "{name}");
+            assert!(outcome.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_tables_are_sound() {
+        for (to, rows) in CONVERSIONS {
+            assert!(symbol(to).is_none(), "{to}");
+            for (from, scale, _) in *rows {
+                assert!(from != to && symbol(from).is_none() && *scale > 0.0, "{from}");
+            }
+        }
+    }
+}

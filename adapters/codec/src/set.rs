@@ -1,0 +1,376 @@
+//! Which codec decodes which payload: by device, by device profile, by integration; and codecs on trial beside them. Not
+//! here: what a codec does.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bridge_core::payload::Outcome;
+use bridge_core::ports::{Codecs, Decoding, Payload};
+use bridge_core::{DeviceId, IntegrationName, Kind, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::codec::{Codec, Context};
+use crate::outcome::Input;
+
+/// The codecs and who uses them. Replaced as a whole.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// By name.
+    pub codecs: BTreeMap<String, Arc<Codec>>,
+    /// What an integration uses.
+    pub assignments: HashMap<IntegrationName, Assignment>,
+    /// Codecs on trial, by the name of the one that they run beside.
+    pub trials: HashMap<String, Arc<Codec>>,
+}
+
+/// The codecs of an integration, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// For every device that has no other; none leaves payloads as they are.
+    pub default: Option<String>,
+    /// By device profile: the connector's `model` or `deviceProfile`.
+    pub profiles: BTreeMap<String, String>,
+}
+
+/// What a codec on trial made otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// When.
+    pub at: Timestamp,
+    /// The codec that counts.
+    pub live: String,
+    /// The one on trial.
+    pub trial: String,
+    /// Whose payload.
+    pub device: DeviceId,
+    /// The payload and its port.
+    pub bytes: Vec<u8>,
+    /// See `bytes`.
+    pub port: Option<u8>,
+    /// What went on.
+    pub from_live: Outcome,
+    /// What would have.
+    pub from_trial: Outcome,
+}
+
+/// Decodes payloads for the pipeline.
+#[derive(Debug, Default)]
+pub struct CodecSet {
+    table: RwLock<Arc<Table>>,
+    previous: Mutex<HashMap<DeviceId, Map<String, Value>>>,
+    trials: Mutex<Trials>,
+}
+
+#[derive(Debug, Default)]
+struct Trials {
+    /// Newest last.
+    differences: VecDeque<Difference>,
+    /// Payloads that both codecs decoded, and how often they differed, by the name of the one on trial.
+    counts: BTreeMap<String, (u64, u64)>,
+}
+
+/// Devices whose last measurements are kept for scripts; beyond it all are forgotten, and scripts start anew.
+const MOST_PREVIOUS: usize = 20_000;
+/// Differences that are kept.
+const MOST_DIFFERENCES: usize = 100;
+
+impl CodecSet {
+    /// A set with these codecs.
+    pub fn new(table: Table) -> Self {
+        Self { table: RwLock::new(Arc::new(table)), ..Self::default() }
+    }
+
+    /// Puts other codecs in their place. Payloads on their way end with the old ones.
+    pub fn replace(&self, table: Table) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        self.trials().counts.clear();
+    }
+
+    /// The codecs now.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The last differences, oldest first.
+    pub fn differences(&self) -> Vec<Difference> {
+        self.trials().differences.iter().cloned().collect()
+    }
+
+    /// For every codec on trial: its name, how many payloads it decoded too, and how often otherwise.
+    pub fn trial_counts(&self) -> Vec<(String, u64, u64)> {
+        self.trials().counts.iter().map(|(name, (all, different))| (name.clone(), *all, *different)).collect()
+    }
+
+    async fn decode_elsewhere(
+        &self,
+        codec: Arc<Codec>,
+        trial: Option<Arc<Codec>>,
+        payload: Owned,
+    ) -> Outcome {
+        let context = self.context(&payload);
+        let input = payload.input();
+        let outcome = codec.decode(&input, context.clone()).await;
+        if let Some(trial) = trial {
+            let other = trial.decode(&input, context).await;
+            self.compare(&codec, &trial, &payload, (&outcome, other));
+        }
+        self.remember(&payload.device, &outcome);
+        outcome
+    }
+
+    fn compare(
+        &self,
+        live: &Codec,
+        trial: &Codec,
+        payload: &Owned,
+        (from_live, from_trial): (&Outcome, Outcome),
+    ) {
+        let differ = from_live.samples != from_trial.samples || from_live.errors != from_trial.errors;
+        let mut trials = self.trials();
+        let counts = trials.counts.entry(trial.name().to_owned()).or_default();
+        counts.0 += 1;
+        counts.1 += u64::from(differ);
+        if !differ {
+            return;
+        }
+        if trials.differences.len() >= MOST_DIFFERENCES {
+            trials.differences.pop_front();
+        }
+        trials.differences.push_back(Difference {
+            at: payload.received_at,
+            live: live.name().to_owned(),
+            trial: trial.name().to_owned(),
+            device: payload.device.clone(),
+            bytes: payload.bytes.clone(),
+            port: payload.port,
+            from_live: from_live.clone(),
+            from_trial,
+        });
+    }
+
+    fn context(&self, payload: &Owned) -> Context {
+        Context {
+            device: Some(payload.device.to_string()),
+            tags: payload.tags.clone(),
+            radio: payload.radio.clone(),
+            previous: lock(&self.previous).get(&payload.device).cloned(),
+        }
+    }
+
+    fn remember(&self, device: &DeviceId, outcome: &Outcome) {
+        let Some(sample) = outcome.samples.first() else { return };
+        let fields = sample.measurements.iter();
+        let fields =
+            fields.map(|measurement| (measurement.name.clone(), measurement.value.clone())).collect();
+        let mut previous = lock(&self.previous);
+        if previous.len() >= MOST_PREVIOUS && !previous.contains_key(device) {
+            previous.clear();
+        }
+        previous.insert(device.clone(), fields);
+    }
+
+    fn trials(&self) -> MutexGuard<'_, Trials> {
+        lock(&self.trials)
+    }
+}
+
+impl Codecs for CodecSet {
+    fn decode<'a>(&'a self, payload: Payload<'a>) -> Decoding<'a> {
+        let Some(raw) = payload.content.raw.as_ref().filter(|raw| !raw.encrypted && !raw.data.is_empty())
+        else {
+            return Decoding::None;
+        };
+        if payload.kind != Kind::Telemetry {
+            return Decoding::None;
+        }
+        let table = self.table();
+        let Some(name) = table.choose(&payload) else { return Decoding::None };
+        let Some(codec) = table.codecs.get(name).cloned() else {
+            return Decoding::Done(Outcome::error(format!(
+                "there is no codec {name:?} in the configuration"
+            )));
+        };
+        let trial = table.trials.get(name).cloned();
+        let input = Input {
+            bytes: &raw.data,
+            port: raw.port,
+            received_at: payload.time.unwrap_or(payload.received_at),
+        };
+        if trial.is_none()
+            && let Some(outcome) = codec.decode_now(&input)
+        {
+            return Decoding::Done(outcome);
+        }
+        let owned = Owned::of(&payload, &input);
+        Decoding::Later(Box::pin(self.decode_elsewhere(codec, trial, owned)))
+    }
+}
+
+impl Table {
+    /// The device's own codec, else its profile's, else the integration's.
+    fn choose<'t>(&'t self, payload: &Payload<'t>) -> Option<&'t str> {
+        if let Some(name) = &payload.device.codec {
+            return Some(name);
+        }
+        let assignment = self.assignments.get(payload.integration)?;
+        let data = &payload.content.data;
+        let profiles = ["model", "deviceProfile"].iter().filter_map(|key| data.get(*key)?.as_str());
+        let of_profile = profiles.filter_map(|profile| assignment.profiles.get(profile)).next();
+        of_profile.or(assignment.default.as_ref()).map(String::as_str)
+    }
+}
+
+/// A payload that waits for another thread.
+struct Owned {
+    device: DeviceId,
+    tags: BTreeMap<String, String>,
+    radio: Option<Value>,
+    bytes: Vec<u8>,
+    port: Option<u8>,
+    received_at: Timestamp,
+}
+
+impl Owned {
+    fn of(payload: &Payload<'_>, input: &Input<'_>) -> Self {
+        let tags = payload.device.tags.iter().map(|tag| {
+            let (key, value) = tag.split_once('=').unwrap_or((tag, ""));
+            (key.to_owned(), value.to_owned())
+        });
+        Self {
+            device: payload.device.id.clone(),
+            tags: tags.collect(),
+            // invariant: text keys and finite numbers only, so this cannot fail.
+            radio: payload.content.radio.as_ref().and_then(|radio| serde_json::to_value(radio).ok()),
+            bytes: input.bytes.to_vec(),
+            port: input.port,
+            received_at: input.received_at,
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input { bytes: &self.bytes, port: self.port, received_at: self.received_at }
+    }
+}
+
+/// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements that may panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Format, Spec};
+    use crate::js::{HostConfig, JsHost};
+    use bridge_core::ports::{DeviceRecord, DeviceState};
+    use bridge_core::testing::block_on;
+    use bridge_core::{Content, ExternalId, Measurement, Raw};
+
+    fn codec(name: &str, format: Format) -> (String, Arc<Codec>) {
+        let spec = Spec { name: name.into(), format, mapping: None, variables: BTreeMap::new() };
+        let host = || JsHost::new(HostConfig::default()).map(Arc::new);
+        (name.to_owned(), Arc::new(Codec::new(spec, host).unwrap()))
+    }
+
+    fn script(name: &str, body: &str) -> (String, Arc<Codec>) {
+        codec(name, Format::JavaScript { source: format!("function decodeUplink(input) {{ {body} }}") })
+    }
+
+    fn farm() -> IntegrationName {
+        IntegrationName::parse("farm").unwrap()
+    }
+
+    fn device(codec: Option<&str>) -> DeviceRecord {
+        DeviceRecord {
+            id: DeviceId::parse("d1").unwrap(),
+            integration: farm(),
+            external: ExternalId::parse("d1").unwrap(),
+            scope: None,
+            name: None,
+            hub_id: None,
+            codec: codec.map(Into::into),
+            tags: vec!["site=north".into()],
+            state: DeviceState::Active,
+            first_seen: Timestamp::EPOCH,
+            last_seen: None,
+        }
+    }
+
+    fn decode(set: &CodecSet, device: &DeviceRecord, bytes: &[u8], model: &str) -> Option<Outcome> {
+        let mut content = Content {
+            raw: Some(Raw { data: bytes.to_vec(), port: Some(1), encrypted: false }),
+            ..Content::default()
+        };
+        content.data.insert("model".into(), model.into());
+        let payload = Payload {
+            integration: &farm(),
+            device,
+            kind: Kind::Telemetry,
+            content: &content,
+            time: None,
+            received_at: Timestamp::EPOCH,
+        };
+        match set.decode(payload) {
+            Decoding::None => None,
+            Decoding::Done(outcome) => Some(outcome),
+            Decoding::Later(outcome) => Some(block_on(outcome)),
+        }
+    }
+
+    fn table() -> Table {
+        let profiles = [("acme/probe".to_owned(), "probe".to_owned())].into();
+        Table {
+            codecs: BTreeMap::from([
+                codec("lpp", Format::Cayenne),
+                script("probe", "return { data: { byte: input.bytes[0], site: input.device.tags.site } }"),
+                script("counter", "return { data: { n: ((input.previous || {}).n || 0) + 1 } }"),
+            ]),
+            assignments: HashMap::from([(farm(), Assignment { default: Some("lpp".into()), profiles })]),
+            trials: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_device_comes_before_its_profile_and_that_before_the_integration() {
+        let set = CodecSet::new(table());
+        let names = |device: &DeviceRecord, model: &str| -> Vec<String> {
+            let outcome = decode(&set, device, &[1, 103, 0, 215], model).unwrap();
+            outcome.samples[0].measurements.iter().map(|m| m.name.clone()).collect()
+        };
+        assert_eq!(names(&device(None), "other"), ["temperature_1"]);
+        assert_eq!(names(&device(None), "acme/probe"), ["byte", "site"]);
+        assert_eq!(names(&device(Some("lpp")), "acme/probe"), ["temperature_1"]);
+        let missing = decode(&set, &device(Some("gone")), &[1], "").unwrap();
+        assert!(missing.samples.is_empty() && missing.errors[0].contains("gone"));
+        assert!(decode(&set, &device(None), &[], "").is_none());
+        assert!(decode(&CodecSet::default(), &device(None), &[1], "").is_none());
+    }
+
+    #[test]
+    fn a_script_sees_what_it_made_before() {
+        let set = CodecSet::new(table());
+        let counter = device(Some("counter"));
+        let n = |set: &CodecSet| {
+            decode(set, &counter, &[1], "").unwrap().samples[0].measurements[0].value.clone()
+        };
+        assert_eq!((n(&set), n(&set)), (1.into(), 2.into()));
+    }
+
+    #[test]
+    fn a_codec_on_trial_leaves_only_its_differences() {
+        let mut with_trial = table();
+        let (_, trial) =
+            script("lpp2", "return { data: { temperature_1: input.bytes[3] > 200 ? 21.5 : 0 } }");
+        with_trial.trials.insert("lpp".into(), trial);
+        let set = CodecSet::new(with_trial);
+        let live = decode(&set, &device(None), &[1, 103, 0, 100], "").unwrap();
+        assert_eq!(live.samples[0].measurements, [Measurement::new("temperature_1", 10.0).with_unit("Cel")]);
+        let differences = set.differences();
+        assert_eq!(differences.len(), 1);
+        assert_eq!(
+            (differences[0].trial.as_str(), &differences[0].bytes[..]),
+            ("lpp2", &[1, 103, 0, 100][..])
+        );
+        assert_eq!(set.trial_counts(), [("lpp2".to_owned(), 1, 1)]);
+    }
+}
