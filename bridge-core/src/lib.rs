@@ -6,6 +6,8 @@
 //! (resolve, deduplicate, normalise), [`mux`] (order, windows, links, outbox take-over) and [`delivery`], which
 //! runs the `mux` against the ports.
 
+pub mod archive;
+pub mod correction;
 pub mod counters;
 pub mod dedup;
 pub mod delivery;

@@ -31,9 +31,12 @@ pub struct Message {
     /// A newer state of the same thing went to the hub before it (see [`crate::uplink::StateMark`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub superseded: bool,
-    /// Sent again by an operator from the dead letters.
+    /// Sent again by an operator, from the dead letters or by a corrected codec.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
+    /// The message in whose place this one stands: its payload was decoded again by a corrected codec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<MessageId>,
     /// Measurements, place, radio, raw bytes, details.
     #[serde(flatten)]
     pub content: Content,
@@ -290,6 +293,7 @@ mod tests {
             received_at: Timestamp::from_seconds(2).unwrap(),
             superseded: false,
             replayed: false,
+            corrects: None,
             content,
         };
         assert_eq!(Message::from_record(&message.to_record()).unwrap(), message);

@@ -12,6 +12,8 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
+    /// The last millisecond of the year 9999.
+    pub const LATEST: Self = Self(*Self::RANGE_MS.end());
     /// The years 1970 to 9999: outside it a time is not a device's time.
     const RANGE_MS: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
 

@@ -16,8 +16,10 @@ pub mod raw;
 pub mod senml;
 mod set;
 pub mod text;
+mod trials;
 
 pub use bridge_core::payload::{Outcome, Sample};
 pub use codec::{Codec, CodecError, Context, Explained, Format, Spec};
 pub use outcome::Input;
-pub use set::{Assignment, CodecSet, Difference, Table};
+pub use set::{Assignment, CodecSet, Table};
+pub use trials::{Difference, TrialCount};

@@ -228,7 +228,7 @@ mod tests {
                 None,
                 "relative_humidity_1 127.5 is out of range (0 to 100 %RH)",
             ),
-            ("distance", json!(1e308), Some("km"), "distance 1e308 km is too large to be converted to m"),
+            ("distance", json!(1e308), Some("km"), "distance 1e+308 km is too large to be converted to m"),
         ] {
             let outcome = of(name, value.clone(), unit);
             assert_eq!(outcome.warnings, [warning]);

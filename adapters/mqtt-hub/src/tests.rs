@@ -180,6 +180,7 @@ fn message(device: &str, number: u64, size: usize) -> Arc<Message> {
         received_at: Timestamp::EPOCH,
         superseded: false,
         replayed: false,
+        corrects: None,
         content,
     })
 }

@@ -1,6 +1,7 @@
 //! The traits behind which stores, hubs and clocks stand. Not here: any implementation but the in-memory ones for
 //! tests ([`crate::testing`]). `Commands` and `Leases` come with the features that need them.
 
+mod archive;
 mod clock;
 mod codecs;
 mod dead_letters;
@@ -12,6 +13,7 @@ mod registry;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use archive::{Archive, ArchiveFilter, Archived};
 pub use clock::Clock;
 pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};

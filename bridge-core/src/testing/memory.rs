@@ -6,8 +6,9 @@ use std::sync::Mutex;
 
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
-    Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert,
-    NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError, StoreResult,
+    Archive, ArchiveFilter, Archived, Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup,
+    DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError,
+    StoreResult,
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
@@ -25,6 +26,8 @@ struct State {
     last_letter: u64,
     devices: BTreeMap<DeviceId, DeviceRecord>,
     version: u64,
+    archive: BTreeMap<u64, Archived>,
+    last_archived: u64,
 }
 
 impl MemoryStore {
@@ -181,6 +184,43 @@ impl DeadLetters for MemoryStore {
 
     fn count(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.run(|state| state.letters.len() as u64)
+    }
+}
+
+impl Archive for MemoryStore {
+    fn keep<'a>(&'a self, uplinks: &'a [Archived]) -> BoxFuture<'a, StoreResult<()>> {
+        self.run(|state| {
+            for uplink in uplinks {
+                state.last_archived += 1;
+                state.archive.insert(state.last_archived, uplink.clone());
+            }
+        })
+    }
+
+    fn uplinks<'a>(
+        &'a self,
+        filter: &'a ArchiveFilter,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<(u64, Archived)>>> {
+        self.run(|state| {
+            let matching = state.archive.range(after + 1..).filter(|(_, uplink)| {
+                (filter.from..filter.to).contains(&uplink.at)
+                    && filter.device.as_ref().is_none_or(|device| *device == uplink.device)
+            });
+            matching.take(limit).map(|(number, uplink)| (*number, uplink.clone())).collect()
+        })
+    }
+
+    fn discard(&self, before: Timestamp, most: u64) -> BoxFuture<'_, StoreResult<u64>> {
+        self.run(|state| {
+            let count = state.archive.len();
+            state.archive.retain(|_, uplink| uplink.at >= before);
+            while state.archive.len() as u64 > most {
+                state.archive.pop_first();
+            }
+            (count - state.archive.len()) as u64
+        })
     }
 }
 

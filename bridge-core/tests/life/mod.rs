@@ -52,6 +52,7 @@ impl Life {
             registrar: block_on(Registrar::open(store.clone())).unwrap(),
             dedup: dedup.clone(),
             codecs: Arc::new(NoCodecs),
+            archive: None,
             delivery: delivery.clone(),
             dead_letters: store.clone(),
             traces: Arc::new(Traces::new(100)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use bridge_core::archive::{ArchiveConfig, Archivist};
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
 use bridge_core::mux::{MuxConfig, Strategy};
@@ -84,12 +85,14 @@ impl App {
         hub.start(delivery.clone());
         let workshop = Workshop::default();
         let codecs = Arc::new(CodecSet::new(workshop.table(config)?));
+        let archive = archive(config, &store, &clock);
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
             codecs: codecs.clone(),
             delivery: delivery.clone(),
             dead_letters: store.clone(),
+            archive: archive.clone(),
             traces: Arc::new(Traces::new(config.trace.keep)),
             clock,
             states: States::default(),
@@ -100,13 +103,7 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
-        let operations = Operations::new(
-            receiver.clone(),
-            delivery.clone(),
-            pipeline.traces.clone(),
-            codecs.clone(),
-            token,
-        );
+        let operations = Operations::new(receiver.clone(), pipeline.clone(), codecs.clone(), token);
         let router = receiver.router().merge(operations.router()).fallback(async || Problem::not_found());
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
@@ -117,12 +114,15 @@ impl App {
             keep_dead_letters: config.dead_letters.keep,
         };
         let (storing, timing) = (delivery.clone(), delivery.clone());
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(async move { storing.run_store().await }),
             tokio::spawn(async move { timing.run_timer().await }),
             tokio::spawn(async move { dedup.run().await }),
             tokio::spawn(housekeeping.run()),
         ];
+        if let Some(archive) = archive {
+            tasks.push(tokio::spawn(async move { archive.run().await }));
+        }
         delivery.start();
         Ok(Self {
             front: Front { receiver: receiver.clone(), router },
@@ -174,6 +174,11 @@ impl App {
         if let Err(error) = self.pipeline.dedup.flush().await {
             tracing::warn!(%error, "the last message ids could not be written");
         }
+        if let Some(archive) = &self.pipeline.archive
+            && let Err(error) = archive.flush().await
+        {
+            tracing::warn!(%error, "the last payloads could not be archived");
+        }
         if let Err(error) = self.pipeline.registrar.flush().await {
             tracing::warn!(%error, "when devices were last heard could not be written");
         }
@@ -184,6 +189,12 @@ impl App {
             let _ = task.await;
         }
     }
+}
+
+/// What keeps payloads, when they are to be kept.
+fn archive(config: &Config, store: &Arc<EmbeddedStore>, clock: &Arc<dyn Clock>) -> Option<Arc<Archivist>> {
+    let limits = ArchiveConfig { keep: config.archive.keep, most: config.archive.max_messages };
+    (!limits.keep.is_zero()).then(|| Arc::new(Archivist::new(limits, store.clone(), clock.clone())))
 }
 
 /// The store for a tool beside a running service.

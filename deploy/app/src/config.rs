@@ -44,7 +44,7 @@ pub use init::{CONFIG_FILE, InitError, InitOutput, fresh_secret, init};
 pub use integration::Integration;
 pub use log::{Log, LogFormat};
 pub use mistakes::{Mistake, Mistakes};
-pub use retention::{DeadLetters, Dedup, Trace};
+pub use retention::{Archive, DeadLetters, Dedup, Trace};
 pub use secret::{PemFile, Secret, Surroundings};
 pub use template::template;
 
@@ -69,6 +69,8 @@ pub struct Config {
     pub dedup: Dedup,
     /// What cannot be delivered.
     pub dead_letters: DeadLetters,
+    /// `[archive]`.
+    pub archive: Archive,
     /// What happened to messages.
     pub trace: Trace,
     /// The log.
@@ -89,6 +91,7 @@ impl Config {
             delivery: Delivery::default(),
             dedup: Dedup::default(),
             dead_letters: DeadLetters::default(),
+            archive: Archive::default(),
             trace: Trace::default(),
             log: Log::default(),
             codecs: Vec::new(),
@@ -145,6 +148,7 @@ impl Config {
             delivery: Delivery::read(root.section("delivery")),
             dedup: Dedup::read(root.section("dedup")),
             dead_letters: DeadLetters::read(root.section("dead_letters")),
+            archive: Archive::read(root.section("archive")),
             trace: Trace::read(root.section("trace")),
             log: Log::read(root.section("log")),
             integrations: integration::read_all(

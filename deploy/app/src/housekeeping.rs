@@ -41,6 +41,9 @@ impl Housekeeping {
             }
             if round % 60 == 59 {
                 note("forget old message ids", self.pipeline.dedup.forget_old().await);
+                if let Some(archive) = &self.pipeline.archive {
+                    note("let go of old payloads", archive.discard_old().await);
+                }
                 match self.dead_letters.trim(self.keep_dead_letters).await {
                     Ok(0) => {}
                     Ok(removed) => {

@@ -10,6 +10,7 @@ mod embedded_hub;
 mod housekeeping;
 mod metrics;
 mod ops;
+mod replay;
 mod server;
 mod sources;
 pub mod tryout;

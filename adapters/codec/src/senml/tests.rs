@@ -1,3 +1,5 @@
+//! SenML packs in both formats: the examples of the RFC, bad packs, and decode after encode.
+
 use super::*;
 use crate::{Input, Outcome};
 use bridge_core::measurement::Measurement;

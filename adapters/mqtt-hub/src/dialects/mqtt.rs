@@ -41,7 +41,10 @@ impl MqttDialect {
             (Some(id), Kind::Connection) if !message.superseded => {
                 (format!("{prefix}devices/{id}/connection"), true)
             }
-            (Some(id), Kind::Properties) => (format!("{prefix}devices/{id}/properties"), true),
+            // What an operator sends again is not the newest state.
+            (Some(id), Kind::Properties) if !message.replayed => {
+                (format!("{prefix}devices/{id}/properties"), true)
+            }
             (Some(id), _) => (format!("{prefix}devices/{id}/events/{kind}"), false),
         }
     }
@@ -148,6 +151,7 @@ mod tests {
             received_at: Timestamp::parse_rfc3339("2026-11-20T23:40:11.301Z").unwrap(),
             superseded: false,
             replayed: false,
+            corrects: None,
             content,
         }
     }

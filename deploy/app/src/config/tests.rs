@@ -400,6 +400,7 @@ fn keys_nobody_knows_are_refused_in_every_table() {
         "delivery.outbox",
         "dedup",
         "dead_letters",
+        "archive",
         "trace",
         "log",
     ] {
