@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("codec", &["bridge-core"]),
     ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec"]),
     ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
-    ("bench", &[]),
+    ("bench", &["bridge-core", "codec"]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
 ];
 
