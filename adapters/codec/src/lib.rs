@@ -6,6 +6,7 @@ pub mod cayenne;
 pub mod cbor;
 mod codec;
 mod gather;
+pub mod golden;
 pub mod grammar;
 pub mod js;
 pub mod json;

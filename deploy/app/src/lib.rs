@@ -3,7 +3,7 @@
 
 mod assemble;
 mod clock;
-mod codecs;
+pub mod codecs;
 pub mod config;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;

@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ConfigCommand, DeadLetterCommand, Devices, InitArgs, OutboxArgs, WatchArgs};
+use crate::commands::{
+    CodecCommand, ConfigCommand, DeadLetterCommand, Devices, InitArgs, OutboxArgs, WatchArgs,
+};
 
 /// Webhooks of Sigfox, Particle, The Things Stack and ChirpStack reach an MQTT hub, normalised, and nothing accepted is lost.
 #[derive(Debug, Parser)]
@@ -38,6 +40,9 @@ enum Command {
     /// Check the configuration, or print a template of it.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Try payload codecs, and run golden vectors.
+    #[command(subcommand)]
+    Codec(CodecCommand),
     /// List, import, approve and remove devices.
     #[command(subcommand)]
     Devices(Devices),
@@ -73,6 +78,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let all_well = match cli.command {
         Command::Init(args) => commands::init(&args)?,
         Command::Config(command) => commands::config(&command, file)?,
+        Command::Codec(command) => return commands::codec(&command, file).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::Serve => match start::load(file)? {
             Ok(config) => {
@@ -102,7 +108,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                     true
                 }
                 // Taken above.
-                Command::Serve | Command::Demo(_) | Command::Init(_) | Command::Config(_) => true,
+                Command::Serve
+                | Command::Codec(_)
+                | Command::Demo(_)
+                | Command::Init(_)
+                | Command::Config(_) => true,
             }
         }
     };

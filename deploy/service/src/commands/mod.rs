@@ -1,5 +1,6 @@
 //! What the command line does beside serving, one file per command.
 
+mod codec;
 mod config;
 mod dead_letters;
 mod devices;
@@ -7,6 +8,7 @@ mod init;
 mod outbox;
 mod watch;
 
+pub(crate) use codec::{CodecCommand, run as codec};
 pub(crate) use config::{ConfigCommand, run as config};
 pub(crate) use dead_letters::{DeadLetterCommand, run as dead_letters};
 pub(crate) use devices::{Devices, run as devices};
