@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tests::world::program;
+use tests::world::{Collector, World, post, program, wait_until};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/codec")
@@ -207,4 +207,50 @@ fn differences_and_missing_scripts_are_told() {
     std::fs::write(folder.path().join("probe.js"), "function decodeUplink(").unwrap();
     let (code, out, _) = codec_in(folder.path(), &["test", "vectors.json"]);
     assert!(code == 1 && out.ends_with("0 passed, 3 failed, 0 not run\n"), "{out}");
+}
+
+/// The service with a codec and an archive, and what the hub sees of `d1` after a correction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_corrected_codec_runs_over_the_past_of_a_running_service() {
+    let world = World::new("5");
+    let _broker = world.start_broker().await;
+    let collector = Collector::start(world.mqtt).await;
+    let path = world.folder.path().join("bridge.toml");
+    let script = world.folder.path().join("probe.js");
+    let config = std::fs::read_to_string(&path).unwrap()
+        + "codec = \"probe\"\n[archive]\nkeep = \"1h\"\n[codecs.probe]\nformat = \"javascript\"\nfile = \"probe.js\"\n";
+    std::fs::write(&path, config).unwrap();
+    std::fs::write(&script, "function decodeUplink(input) { return { errors: ['not yet'] } }").unwrap();
+    let bridge = world.start_bridge().await;
+    for counter in 1..=3 {
+        assert!(matches!(post(world.http, "d1", counter).await, Some(200..300)));
+    }
+    wait_until("the hub has them", async || collector.seen().get("d1").is_some_and(|seen| seen.len() == 3))
+        .await;
+
+    std::fs::write(&script, "function decodeUplink(input) { return { data: { byte: input.bytes[0] } } }")
+        .unwrap();
+    bridge.signal("HUP");
+    let replay = |more: &[&str]| {
+        let mut command = world.bridge_command();
+        command.args(["codec", "replay", "--device", "d1", "--from", "2026-01-01T00:00:00Z"]).args(more);
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let mut told = String::new();
+    wait_until("the service has the new codec and the payloads", async || {
+        told = replay(&["--dry-run"]).1;
+        told.contains("3 payloads: 3 would be sent again")
+    })
+    .await;
+    assert!(told.contains("d1: {\"byte\":1}") || told.contains("\"byte\":1"), "{told}");
+    assert_eq!(collector.seen()["d1"].len(), 3, "a dry run sends nothing");
+    let (code, told) = replay(&[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("3 payloads: 3 sent again, 0 had been before"), "{told}");
+    wait_until("the hub has the corrections", async || collector.seen()["d1"] == [1, 2, 3, 1, 2, 3]).await;
+    assert!(replay(&[]).1.contains("3 payloads: 0 sent again, 3 had been before"));
 }

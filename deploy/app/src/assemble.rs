@@ -54,7 +54,7 @@ impl App {
         let store = Arc::new(store);
         let token = operator_token(config)?;
         if let Broker::Embedded { listen } = &config.hub.broker {
-            start_embedded_hub(*listen)?;
+            start_embedded_hub(*listen).await?;
         }
         let dialect = MqttDialect {
             bridge: config.bridge.name.clone(),
@@ -231,12 +231,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(feature = "embedded-hub")]
-fn start_embedded_hub(listen: std::net::SocketAddr) -> anyhow::Result<()> {
-    crate::embedded_hub::start(listen)
+async fn start_embedded_hub(listen: std::net::SocketAddr) -> anyhow::Result<()> {
+    crate::embedded_hub::start(listen).await
 }
 
 #[cfg(not(feature = "embedded-hub"))]
-fn start_embedded_hub(_listen: std::net::SocketAddr) -> anyhow::Result<()> {
+async fn start_embedded_hub(_listen: std::net::SocketAddr) -> anyhow::Result<()> {
     anyhow::bail!("this build has no embedded broker (feature embedded-hub): set hub.url")
 }
 

@@ -35,8 +35,6 @@ struct Body {
 
 /// Payloads of one request.
 const MOST: usize = 500;
-/// Results that are told in full.
-const TOLD: usize = 20;
 
 fn usual_limit() -> usize {
     MOST
@@ -72,13 +70,11 @@ impl ReplayRequest {
         let uplinks = archive.store().uplinks(&self.filter, self.after, self.limit).await?;
         let next = (uplinks.len() == self.limit).then(|| uplinks.last().map(|(number, _)| *number)).flatten();
         let mut counts = Counts::default();
-        let mut results = Vec::new();
+        let mut results = Vec::with_capacity(uplinks.len());
         for (_, uplink) in &uplinks {
             let correction = pipeline.correct(uplink, !self.dry_run).await?;
             counts.count(&correction);
-            if results.len() < TOLD {
-                results.push(result(uplink.device.as_str(), uplink.at, &correction));
-            }
+            results.push(result(uplink.device.as_str(), uplink.at, &correction));
         }
         let Counts { corrected, duplicate, failed, undecoded, skipped, messages } = counts;
         Ok(json!({

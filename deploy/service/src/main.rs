@@ -5,6 +5,7 @@
 mod commands;
 mod demo;
 mod http_client;
+mod operator;
 mod serve;
 mod start;
 mod terminal;
@@ -40,7 +41,7 @@ enum Command {
     /// Check the configuration, or print a template of it.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Try payload codecs, and run golden vectors.
+    /// Try payload codecs, run golden vectors, decode the past again.
     #[command(subcommand)]
     Codec(CodecCommand),
     /// List, import, approve and remove devices.
