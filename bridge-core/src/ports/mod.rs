@@ -19,7 +19,7 @@ pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;
-pub use hub::{Hub, HubEvents, HubRefusal, LinkId, Token};
+pub use hub::{Arrival, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token};
 pub use outbox::{Backlog, Outbox, OutboxEntry, Seq};
 pub use registry::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
 

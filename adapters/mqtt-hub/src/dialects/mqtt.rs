@@ -85,6 +85,16 @@ impl Dialect for MqttDialect {
         self.bridge_connection(&json!({ "online": true, "since": since.to_string(), "version": version }))
     }
 
+    fn command_filter(&self) -> String {
+        format!("{}devices/+/commands/+", self.prefix)
+    }
+
+    fn command<'t>(&self, topic: &'t str) -> Option<(DeviceId, &'t str)> {
+        let (device, name) =
+            topic.strip_prefix(&*self.prefix)?.strip_prefix("devices/")?.split_once("/commands/")?;
+        Some((DeviceId::parse(device).ok()?, name))
+    }
+
     fn death(&self) -> Publication<'static> {
         self.bridge_connection(&json!({ "online": false }))
     }
