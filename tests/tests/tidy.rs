@@ -12,6 +12,7 @@ use serde_json::Value;
 /// Which crates of the workspace a crate may depend on. Arrows only point down.
 const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
+    ("http-caller", &[]),
     ("webhook", &["bridge-core"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
