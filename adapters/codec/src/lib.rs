@@ -5,6 +5,8 @@
 pub mod cayenne;
 pub mod cbor;
 mod codec;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gather;
 pub mod golden;
 pub mod grammar;
