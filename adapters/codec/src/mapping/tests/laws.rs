@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn seconds_are_read_to_the_millisecond(ms in 0..=253_402_207_200_999_i64) {
+    fn seconds_are_read_to_the_millisecond(ms in 0..=253_402_207_200_000_i64) {
         let text = format!("{}.{:03}", ms / 1000, ms % 1000);
         let number: f64 = text.parse().unwrap();
         for value in [json!(text), json!(number)] {
