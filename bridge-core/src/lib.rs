@@ -6,6 +6,7 @@
 //! (resolve, deduplicate, normalise), [`mux`] (order, windows, links, outbox take-over) and [`delivery`], which
 //! runs the `mux` against the ports.
 
+pub mod command;
 pub mod counters;
 pub mod dedup;
 pub mod delivery;
