@@ -2,6 +2,7 @@
 //! writer thread groups what comes into one transaction and answers after its fsync; reads run on threads of their own.
 //! Not here: any rule of the bridge, and any runtime.
 
+mod commands;
 mod dead_letters;
 mod dedup;
 mod outbox;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bridge_core::ports::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-const SCHEMA: &str = include_str!("schema.sql");
+/// What leads from one version of the schema to the next; never changed once released.
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2-commands.sql")];
 /// The version of the schema, as `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How long a connection waits for another process (a tool that writes).
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The connection of the writer; creates the schema when the file is empty.
+/// The connection of the writer; creates the schema when the file is empty, and brings an older one up to date.
 pub(crate) fn open_for_writing(path: &Path, max_bytes: u64) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(|error| store_error(&error))?;
     prepare(&connection, path, max_bytes).map_err(|error| store_error(&error))?;
@@ -56,14 +57,19 @@ fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::R
     let pages = (max_bytes / page.max(1)).clamp(64, u64::from(u32::MAX) - 2);
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(64);
-    if version(connection)? == 0 {
+    if (0..VERSION).contains(&version(connection)?) {
         // Two processes may come here at once: the second one finds the first one's schema.
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        if version(connection)? == 0 {
-            connection.execute_batch(SCHEMA)?;
-            connection.pragma_update(None, "user_version", VERSION)?;
-        }
-        connection.execute_batch("COMMIT")?;
+        let known = usize::try_from(version(connection)?).unwrap_or(MIGRATIONS.len());
+        let upgraded =
+            MIGRATIONS.iter().skip(known).try_for_each(|step| connection.execute_batch(step)).and_then(
+                |()| match known < MIGRATIONS.len() {
+                    true => connection.pragma_update(None, "user_version", VERSION),
+                    false => Ok(()),
+                },
+            );
+        connection.execute_batch(if upgraded.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        upgraded?;
     }
     Ok(())
 }
