@@ -280,6 +280,9 @@ impl Command {
         if let Some(why) = self.life.withdrawn.clone() {
             return self.finish_undone(CommandState::Cancelled, why, now);
         }
+        if self.life.maybe_ran && self.resend() == Resend::Never {
+            return self.finish(CommandState::Unknown, Some(cause), now);
+        }
         if self.expires <= now {
             return self.finish_undone(CommandState::Expired, CauseCode::Expired.into(), now);
         }
@@ -298,13 +301,17 @@ impl Command {
 
     /// Nobody knows whether the last attempt ran.
     pub(super) fn lost(&mut self, cause: Cause, now: Timestamp, backoff: &Backoff) {
-        let safe = self.life.flight.is_some_and(|flight| flight.resend == Resend::Safe);
+        let safe = self.resend() == Resend::Safe;
         let room = self.life.spent + 1 < self.draft.max_attempts;
         if !safe || !room || self.expires <= now || self.life.withdrawn.is_some() {
             return self.finish(CommandState::Unknown, Some(cause), now);
         }
         self.life.maybe_ran = true;
         self.again(cause, Again::Later(None), now, backoff);
+    }
+
+    fn resend(&self) -> Resend {
+        self.life.flight.map_or(Resend::Never, |flight| flight.resend)
     }
 
     /// The end, unless an earlier attempt may have run: then nobody can tell.

@@ -106,6 +106,11 @@ impl Command {
         (self.life.attempts > 0).then_some(AttemptId { command: self.id, number: self.life.attempts })
     }
 
+    /// How the last attempt travels; none before the first.
+    pub fn flight(&self) -> Option<Flight> {
+        self.life.flight
+    }
+
     /// Why it is in its state, where there is something to say.
     pub fn cause(&self) -> Option<&Cause> {
         self.life.history.last().and_then(|change| change.cause.as_ref())

@@ -133,6 +133,7 @@ impl Command {
             return Reported::Late;
         }
         self.life.transmitted = number;
+        self.life.maybe_ran |= number < self.life.attempts;
         if enough {
             self.finish(CommandState::Sent, Some(CauseCode::Transmitted.into()), now);
             return Reported::Applied;
