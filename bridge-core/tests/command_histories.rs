@@ -218,8 +218,11 @@ impl World {
     }
 
     fn report(&mut self, back: usize, older: u32, report: &Told) {
-        let Some(id) = self.ids.iter().rev().nth(back).copied() else { return };
-        let Some(command) = block_on(self.store.inner().get(id)).unwrap() else { return };
+        // Those that are under way first.
+        let mut begun: Vec<Command> = self.all().into_iter().filter(|one| one.attempts() > 0).collect();
+        begun.sort_by_key(|command| (command.is_done(), std::cmp::Reverse(command.id)));
+        let Some(command) = begun.into_iter().nth(back) else { return };
+        let id = command.id;
         let number = command.attempts().saturating_sub(older);
         if number == 0 {
             return;
@@ -405,7 +408,7 @@ enum Step {
     Answer(usize, Answer),
     /// A device asks.
     Take(usize, u8),
-    /// About a command counted back from the newest, and an attempt counted back from its last.
+    /// About a command, those under way first, and an attempt counted back from its last.
     Report(usize, u32, Told),
     Cancel(usize),
     Wake(usize),
@@ -432,8 +435,8 @@ fn step() -> impl Generate<Value = Step> {
         prop::option::weighted(0.3, 0u8..4),
         prop::option::weighted(0.4, 0u8..2),
         0usize..3,
-        1u32..5,
-        1u64..120,
+        1u32..7,
+        prop_oneof![1 => 1u64..30, 2 => 30u64..400],
     );
     let wish = wish.prop_map(|(device, key, replace, priority, max_attempts, lives)| {
         Step::Submit(Wish { device, key, replace, priority, max_attempts, lives })
