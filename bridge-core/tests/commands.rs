@@ -374,6 +374,7 @@ fn time_ends_what_nobody_ends() {
     assert_eq!(world.state(&queued), CommandState::Unknown, "no answer");
     world.pass(60);
     assert_eq!(world.state(&boxed), CommandState::Expired);
+    world.pass(1);
     let gone = block_on(world.store.purge(world.get(&boxed).expires.plus(Duration::from_secs(9)), 0, 9));
     assert_eq!(gone.unwrap(), 3, "all of it was told");
 }

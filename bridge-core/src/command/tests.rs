@@ -196,6 +196,20 @@ fn whatever_the_order_the_state_never_goes_back_and_ends_right() {
             vec![Begin(acked), Answer(refused(later)), Say(Report::Transmitted), Pass(60)],
             &["queued", "queued", "sent", "unknown"],
         ),
+        (
+            "refused, and the attempt before it left after all",
+            3,
+            push,
+            vec![
+                Begin(acked),
+                Answer(refused(later)),
+                Pass(8),
+                Begin(acked),
+                SayOf(1, Report::Transmitted),
+                Say(failed(later)),
+            ],
+            &["queued", "queued", "sent", "unknown"],
+        ),
         ("lost, unsafe", 3, push, vec![Begin(acked), Answer(unknown()), Pass(200)], &["queued", "unknown"]),
         (
             "lost, then acknowledged",
