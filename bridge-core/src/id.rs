@@ -252,7 +252,12 @@ macro_rules! text_id {
 }
 text_id!(DeviceId, IntegrationName, ExternalId);
 
-fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool, set: &'static str) -> Result<(), IdError> {
+pub(crate) fn check(
+    text: &str,
+    max: usize,
+    allowed: impl Fn(char) -> bool,
+    set: &'static str,
+) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }

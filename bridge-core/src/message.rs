@@ -97,7 +97,7 @@ pub enum Kind {
     Status,
     /// The device came online or went offline.
     Connection,
-    /// What became of a command.
+    /// What a source says about a command, whoever sent it.
     Command,
     /// The life of the device's firmware.
     Firmware,
@@ -109,11 +109,14 @@ pub enum Kind {
     Error,
     /// State of the device, as its payload reports it.
     Properties,
+    /// A change of a command of the bridge's own ([`crate::command`]); `data` is its body.
+    #[serde(rename = "command-status")]
+    CommandStatus,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Telemetry,
         Self::Join,
         Self::Location,
@@ -125,6 +128,7 @@ impl Kind {
         Self::Log,
         Self::Error,
         Self::Properties,
+        Self::CommandStatus,
     ];
 
     /// The name in topics and JSON.
@@ -141,6 +145,7 @@ impl Kind {
             Self::Log => "log",
             Self::Error => "error",
             Self::Properties => "properties",
+            Self::CommandStatus => "command-status",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bridge_core::ports::{Arrival, BoxFuture, Clock, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token};
@@ -67,9 +68,17 @@ struct Broker {
     extra: String,
 }
 
+/// Free a moment ago, never given twice by this process soon, and below those that the kernel gives to outgoing connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let block = 10_000 + u16::try_from(std::process::id() % 220).unwrap() * 100;
+    let mut ports = std::iter::repeat_with(|| block + NEXT.fetch_add(1, Ordering::Relaxed) % 100);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
 impl Broker {
     fn start(extra: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let child = Self::spawn(folder.path(), port, extra);
         Self { child, folder, port, extra: extra.to_owned() }

@@ -3,6 +3,7 @@
 //! Not here: any rule of the bridge, and any runtime.
 
 mod archive;
+mod commands;
 mod dead_letters;
 mod dedup;
 mod outbox;

@@ -10,11 +10,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The steps from an empty file to the schema of today; the number of those that were taken is `PRAGMA user_version`.
 /// A step that was released never changes.
-const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_archive.sql"), include_str!("schema_commands.sql")];
 /// How long a connection waits for another process (a tool that writes).
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The connection of the writer; creates the schema when the file is empty.
+/// The connection of the writer; creates the schema when the file is empty, and brings an older one up to date.
 pub(crate) fn open_for_writing(path: &Path, max_bytes: u64) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(|error| store_error(&error))?;
     prepare(&connection, path, max_bytes).map_err(|error| store_error(&error))?;
@@ -60,11 +61,14 @@ fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::R
     if version(connection)? < STEPS.len() {
         // Two processes may come here at once: the second one finds the first one's schema.
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        for step in STEPS.iter().skip(version(connection)?) {
-            connection.execute_batch(step)?;
-        }
-        connection.pragma_update(None, "user_version", STEPS.len().max(version(connection)?))?;
-        connection.execute_batch("COMMIT")?;
+        let taken = version(connection)?;
+        let upgraded = STEPS.iter().skip(taken).try_for_each(|step| connection.execute_batch(step));
+        let upgraded = upgraded.and_then(|()| match taken < STEPS.len() {
+            true => connection.pragma_update(None, "user_version", STEPS.len()),
+            false => Ok(()),
+        });
+        connection.execute_batch(if upgraded.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        upgraded?;
     }
     Ok(())
 }

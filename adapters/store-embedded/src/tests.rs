@@ -27,6 +27,12 @@ fn it_keeps_the_contract() {
     block_on(contract::archive(&fresh().0));
     block_on(contract::registry(&fresh().0));
     block_on(contract::dead_letters(&fresh().0));
+    let folders = std::cell::RefCell::new(Vec::new());
+    block_on(contract::commands(&|| {
+        let (store, folder) = fresh();
+        folders.borrow_mut().push(folder);
+        Box::new(store)
+    }));
 }
 
 #[test]

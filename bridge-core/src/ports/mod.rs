@@ -1,9 +1,10 @@
 //! The traits behind which stores, hubs and clocks stand. Not here: any implementation but the in-memory ones for
-//! tests ([`crate::testing`]). `Commands` and `Leases` come with the features that need them.
+//! tests ([`crate::testing`]). `Leases` comes with the features that need it.
 
 mod archive;
 mod clock;
 mod codecs;
+mod commands;
 mod dead_letters;
 mod dedup;
 mod hub;
@@ -16,6 +17,7 @@ use std::pin::Pin;
 pub use archive::{Archive, ArchiveFilter, Archived};
 pub use clock::Clock;
 pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
+pub use commands::{CommandFilter, Commands, Inserted, QueueLimits};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;

@@ -1,6 +1,10 @@
 //! What every implementation of the store ports must do. Each function wants a store that holds nothing yet.
 
+mod commands;
+
 use std::time::Duration;
+
+pub use commands::{command, commands};
 
 use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
 use crate::ports::{
@@ -228,5 +232,6 @@ mod tests {
         block_on(archive(&MemoryStore::default()));
         block_on(registry(&MemoryStore::default()));
         block_on(dead_letters(&MemoryStore::default()));
+        block_on(commands(&|| Box::new(MemoryStore::default())));
     }
 }

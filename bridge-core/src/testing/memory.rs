@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::Mutex;
 
+use crate::command::{Command, CommandId};
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup,
@@ -18,7 +19,8 @@ use crate::time::Timestamp;
 pub struct MemoryStore(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
+    pub(super) commands: BTreeMap<CommandId, Command>,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last_seq: Seq,
     seen: BTreeMap<MessageId, Timestamp>,
@@ -31,7 +33,10 @@ struct State {
 }
 
 impl MemoryStore {
-    fn run<'a, T: Send + 'a>(&self, work: impl FnOnce(&mut State) -> T) -> BoxFuture<'a, StoreResult<T>> {
+    pub(super) fn run<'a, T: Send + 'a>(
+        &self,
+        work: impl FnOnce(&mut State) -> T,
+    ) -> BoxFuture<'a, StoreResult<T>> {
         let result = work(&mut lock(&self.0));
         Box::pin(ready(Ok(result)))
     }

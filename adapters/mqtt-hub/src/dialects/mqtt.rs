@@ -45,6 +45,10 @@ impl MqttDialect {
             (Some(id), Kind::Properties) if !message.replayed => {
                 (format!("{prefix}devices/{id}/properties"), true)
             }
+            (Some(id), Kind::CommandStatus) => {
+                let command = message.content.data.get("command").and_then(Value::as_str).unwrap_or_default();
+                (format!("{prefix}devices/{id}/commands/{command}/status"), false)
+            }
             (Some(id), _) => (format!("{prefix}devices/{id}/events/{kind}"), false),
         }
     }
@@ -66,6 +70,7 @@ impl Dialect for MqttDialect {
         let telemetry = message.kind == Kind::Telemetry;
         let (payload, content_type) = match self.encoding {
             _ if message.kind == Kind::Connection && retain => (connection(message), "application/json"),
+            _ if message.kind == Kind::CommandStatus => (to_json(&message.content.data), "application/json"),
             Encoding::Flat if telemetry => (to_json(&Measurements(message)), "application/json"),
             Encoding::Senml if telemetry => (to_json(&senml::pack(message)), "application/senml+json"),
             Encoding::Json | Encoding::Flat | Encoding::Senml => {
@@ -236,6 +241,14 @@ mod tests {
             ("site/devices/eui-70b3d57ed005a4b2/events/connection", false)
         );
         assert_eq!(body(&old)["superseded"], true);
+        message.content.data = json!({ "command": "c1", "state": "sent" }).as_object().unwrap().clone();
+        message.kind = Kind::CommandStatus;
+        let status = dialect.publication(&message);
+        assert_eq!(
+            (status.topic.as_str(), status.retain),
+            ("site/devices/eui-70b3d57ed005a4b2/commands/c1/status", false)
+        );
+        assert_eq!(body(&status), json!({ "command": "c1", "state": "sent" }));
         let outage = Message { device: None, kind: Kind::Error, ..message };
         assert_eq!(dialect.publication(&outage).topic, "site/integrations/farm/events/error");
         assert_eq!(dialect.death().topic, "site/bridges/b1/connection");
