@@ -218,7 +218,7 @@ struct Hesitant {
 
 impl Inbox for Hesitant {
     fn take(&self, arrival: Arrival) -> BoxFuture<'_, bool> {
-        let may = self.may.load(std::sync::atomic::Ordering::SeqCst);
+        let may = self.may.load(Ordering::SeqCst);
         let _ = self.seen.send(arrival);
         Box::pin(std::future::ready(may))
     }
@@ -229,7 +229,7 @@ async fn commands(protocol: Protocol) {
     let (hub, _events) = hub(config(&broker, protocol));
     let (sender, mut arrivals) = mpsc::unbounded_channel();
     let inbox = Arc::new(Hesitant { may: true.into(), seen: sender });
-    let may = |may| inbox.may.store(may, std::sync::atomic::Ordering::SeqCst);
+    let may = |may| inbox.may.store(may, Ordering::SeqCst);
     hub.receive(inbox.clone());
     // Nobody but the broker knows when the subscription stands: the first command that comes through tells.
     let mut first = None;
