@@ -22,8 +22,8 @@ impl Commands for EmbeddedStore {
         command: &'a Command,
         limits: QueueLimits,
     ) -> BoxFuture<'a, StoreResult<Inserted>> {
-        let command = command.clone();
-        self.write(move |connection| insert(connection, &command, limits))
+        let (command, record) = (command.clone(), command.to_record());
+        self.write(move |connection| insert(connection, &command, &record, limits))
     }
 
     fn get(&self, id: CommandId) -> BoxFuture<'_, StoreResult<Option<Command>>> {
@@ -63,12 +63,12 @@ impl Commands for EmbeddedStore {
     }
 
     fn update<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, StoreResult<bool>> {
-        let command = command.clone();
-        self.write(move |connection| update(connection, &command))
+        let (command, record) = (command.clone(), command.to_record());
+        self.write(move |connection| update(connection, &command, &record))
     }
 
     fn start<'a>(&'a self, command: &'a Command, others: usize) -> BoxFuture<'a, StoreResult<bool>> {
-        let command = command.clone();
+        let (command, record) = (command.clone(), command.to_record());
         self.write(move |connection| {
             let flying: usize = connection
                 .prepare_cached(
@@ -76,7 +76,7 @@ impl Commands for EmbeddedStore {
                      WHERE phase < 3 AND device = ?1 AND phase IN (1, 2) AND id <> ?2",
                 )?
                 .query_row(params![command.device.as_str(), command.id.as_bytes()], |row| row.get(0))?;
-            Ok(flying <= others && update(connection, &command)?)
+            Ok(flying <= others && update(connection, &command, &record)?)
         })
     }
 
@@ -186,7 +186,13 @@ impl Commands for EmbeddedStore {
     }
 }
 
-fn insert(connection: &Connection, command: &Command, limits: QueueLimits) -> rusqlite::Result<Inserted> {
+/// `record` is the command's: written on the caller's thread, for the writing one is everybody's.
+fn insert(
+    connection: &Connection,
+    command: &Command,
+    record: &[u8],
+    limits: QueueLimits,
+) -> rusqlite::Result<Inserted> {
     let device = command.device.as_str();
     if let Some(key) = &command.draft.key {
         let wanted = "request_key IS NOT NULL AND device = ?1 AND request_key = ?2";
@@ -215,7 +221,7 @@ fn insert(connection: &Connection, command: &Command, limits: QueueLimits) -> ru
         return Ok(Inserted::Full);
     }
     for older in &mut superseded {
-        update(connection, older)?;
+        update(connection, older, &older.to_record())?;
         older.version += 1;
     }
     let copies = Copies::of(command);
@@ -237,13 +243,13 @@ fn insert(connection: &Connection, command: &Command, limits: QueueLimits) -> ru
             command.draft.key.as_ref().map(RequestKey::as_str),
             command.draft.replace.as_ref().map(ReplaceKey::as_str),
             command.changes(),
-            command.to_record(),
+            record,
         ])?;
     refer(connection, command)?;
     Ok(Inserted::Stored { superseded })
 }
 
-fn update(connection: &Connection, command: &Command) -> rusqlite::Result<bool> {
+fn update(connection: &Connection, command: &Command, record: &[u8]) -> rusqlite::Result<bool> {
     let copies = Copies::of(command);
     let updated = connection
         .prepare_cached(
@@ -259,7 +265,7 @@ fn update(connection: &Connection, command: &Command) -> rusqlite::Result<bool> 
             copies.due,
             copies.finished,
             command.changes(),
-            command.to_record(),
+            record,
         ])?;
     if updated > 0 {
         refer(connection, command)?;

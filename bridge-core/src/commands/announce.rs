@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::command::{Command, CommandId};
 use crate::ports::{BoxFuture, Clock, Commands, StoreResult};
+use crate::recent::Recent;
 use crate::signal::{Signal, lock};
 
 use super::StatusSink;
@@ -34,15 +35,37 @@ pub(super) struct Announcer {
     more: Signal,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     known: HashMap<CommandId, Entry>,
     /// To be worked.
     queue: VecDeque<CommandId>,
     /// Told of, and not noted in the store.
     unnoted: HashMap<CommandId, u32>,
+    /// Up to which change commands were told of that are in memory no more: the store need not be asked.
+    told: Recent<CommandId, u32>,
     /// There are commands in the store that are not in memory.
     sweep: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            known: HashMap::new(),
+            queue: VecDeque::new(),
+            unnoted: HashMap::new(),
+            told: Recent::new(MAX_KNOWN),
+            sweep: false,
+        }
+    }
+}
+
+impl State {
+    fn forget(&mut self, id: CommandId) {
+        if let Some(told) = self.known.remove(&id).and_then(|entry| entry.told) {
+            self.told.insert(id, told);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -56,6 +79,11 @@ struct Entry {
 }
 
 impl Announcer {
+    /// A command is new: nothing was told of it.
+    pub(super) fn fresh(&self, command: &Command) {
+        lock(&self.state).told.insert(command.id, 0);
+    }
+
     /// A command has changed.
     pub(super) fn note(&self, command: &Command) {
         let mut state = lock(&self.state);
@@ -72,7 +100,8 @@ impl Announcer {
                 state.queue.push_back(command.id);
             }
             None if room => {
-                let entry = Entry { latest: command.clone(), told: None, active: true };
+                let told = state.told.get(&command.id).copied();
+                let entry = Entry { latest: command.clone(), told, active: true };
                 state.known.insert(command.id, entry);
                 state.queue.push_back(command.id);
             }
@@ -155,7 +184,7 @@ impl Announcer {
                 if event.is_none() {
                     entry.active = false;
                     if !state.unnoted.contains_key(&id) {
-                        state.known.remove(&id);
+                        state.forget(id);
                     }
                     return;
                 }
@@ -209,7 +238,7 @@ impl Announcer {
             }
             state.unnoted.remove(&id);
             if state.known.get(&id).is_some_and(|entry| !entry.active) {
-                state.known.remove(&id);
+                state.forget(id);
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::command::{
 };
 use crate::id::DeviceId;
 use crate::ports::{Clock, Commands, Inserted, QueueLimits, StoreError, StoreResult};
+use crate::recent::Recent;
 use crate::signal::lock;
 use announce::Announcer;
 use arrivals::Arrivals;
@@ -137,6 +138,8 @@ pub struct Dispatcher {
     config: DispatchConfig,
     parts: DispatchParts,
     ids: Mutex<CommandIds>,
+    /// Open commands as they were written last. May be out of date: the store's versions tell.
+    recent: Mutex<Recent<CommandId, Command>>,
     kicks: Kicks,
     announcer: Announcer,
     arrivals: Arrivals,
@@ -144,6 +147,8 @@ pub struct Dispatcher {
 
 /// How often a change is tried when others change the same command.
 const CONTENDED: usize = 32;
+/// Commands in memory.
+const RECENT: usize = 1024;
 /// Commands or devices that one step of a walk takes.
 const BATCH: usize = 256;
 
@@ -154,6 +159,7 @@ impl Dispatcher {
             config,
             parts,
             ids: Mutex::default(),
+            recent: Mutex::new(Recent::new(RECENT)),
             kicks: Kicks::default(),
             announcer: Announcer::default(),
             arrivals: Arrivals::default(),
@@ -182,8 +188,9 @@ impl Dispatcher {
         match self.parts.store.insert(&command, self.config.limits).await? {
             Inserted::Stored { superseded } => {
                 let command = command.stored(1, 0);
-                superseded.iter().for_each(|older| self.announcer.note(older));
-                self.announcer.note(&command);
+                superseded.iter().for_each(|older| self.written(older));
+                self.announcer.fresh(&command);
+                self.written(&command);
                 self.kicks.kick(device);
                 self.arrivals.wake(device);
                 Ok(Submitted::New(command))
@@ -214,7 +221,7 @@ impl Dispatcher {
             && let Route::To { way, .. } = self.parts.ways.route(&command.device).await?
             && let Some(report) = way.withdraw(&command).await
         {
-            self.say(id, command.attempts(), report).await?;
+            self.say(id, Some(command.attempts()), report).await?;
         }
         self.kicks.kick(&command.device);
         let Some(command) = self.parts.store.get(id).await? else { return Ok(None) };
@@ -238,8 +245,8 @@ impl Dispatcher {
     ) -> StoreResult<Option<(Command, Reported)>> {
         let store = &self.parts.store;
         let (found, attempt) = match target {
-            Target::Attempt(attempt) => (store.get(attempt.command).await?, Some(attempt.number)),
-            Target::Command(id) => (store.get(*id).await?, None),
+            Target::Attempt(attempt) => (self.look(attempt.command).await?, Some(attempt.number)),
+            Target::Command(id) => (self.look(*id).await?, None),
             Target::Reference(reference) => {
                 let found = store.find(device, reference).await?;
                 let attempt = found.as_ref().and_then(|command| command.attempt_of(reference));
@@ -251,7 +258,7 @@ impl Dispatcher {
             }
         };
         let Some(command) = found.filter(|command| command.device == *device) else { return Ok(None) };
-        self.say(command.id, attempt.unwrap_or(command.attempts()), report).await
+        self.say(command.id, attempt, report).await
     }
 
     /// The command for the answer to a device that asks; none when there is none for it now. The attempt is durable when
@@ -297,7 +304,7 @@ impl Dispatcher {
                 && store.start(&command, others).await?
             {
                 command.version += 1;
-                self.announcer.note(&command);
+                self.written(&command);
                 return Ok(Some(command));
             }
         }
@@ -395,12 +402,12 @@ impl Dispatcher {
     async fn say(
         &self,
         id: CommandId,
-        attempt: u32,
+        attempt: Option<u32>,
         report: Report,
     ) -> StoreResult<Option<(Command, Reported)>> {
         let now = self.parts.clock.wall();
         let say = |command: &mut Command| {
-            let reported = command.report(Some(attempt), report.clone(), now, &self.config.backoff);
+            let reported = command.report(attempt, report.clone(), now, &self.config.backoff);
             (reported == Reported::Applied, reported)
         };
         let said = self.change(id, say).await?;
@@ -416,19 +423,46 @@ impl Dispatcher {
         id: CommandId,
         by: impl Fn(&mut Command) -> (bool, R),
     ) -> StoreResult<Option<(Command, R)>> {
+        let mut known = lock(&self.recent).get(&id).cloned();
         for _ in 0..CONTENDED {
-            let Some(mut command) = self.parts.store.get(id).await? else { return Ok(None) };
+            let remembered = known.is_some();
+            let found = match known.take() {
+                Some(command) => Some(command),
+                None => self.parts.store.get(id).await?,
+            };
+            let Some(mut command) = found else { return Ok(None) };
             let (changed, result) = by(&mut command);
-            if !changed {
+            if !changed && !remembered {
                 return Ok(Some((command, result)));
             }
-            if self.parts.store.update(&command).await? {
+            if changed && self.parts.store.update(&command).await? {
                 command.version += 1;
-                self.announcer.note(&command);
+                self.written(&command);
                 return Ok(Some((command, result)));
             }
         }
         Err(contended())
+    }
+
+    /// A command has been written as it is here.
+    fn written(&self, command: &Command) {
+        let mut recent = lock(&self.recent);
+        if command.is_done() {
+            recent.remove(&command.id);
+        } else {
+            recent.insert(command.id, command.clone());
+        }
+        drop(recent);
+        self.announcer.note(command);
+    }
+
+    /// A command as it was lately.
+    async fn look(&self, id: CommandId) -> StoreResult<Option<Command>> {
+        let known = lock(&self.recent).get(&id).cloned();
+        match known {
+            Some(command) => Ok(Some(command)),
+            None => self.parts.store.get(id).await,
+        }
     }
 }
 

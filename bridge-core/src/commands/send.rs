@@ -72,6 +72,10 @@ impl Dispatcher {
                     let others = open.iter().filter(|other| other.is_in_flight()).count();
                     let sent = self.attempt(command.clone(), others, &way).await?;
                     fruitless = if sent { 0 } else { fruitless + 1 };
+                    let full = others + 1 >= way.capacity().in_flight && !way.capacity().replaces;
+                    if sent && full && self.look(command.id).await?.is_some_and(|sent| sent.is_in_flight()) {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -86,6 +90,7 @@ impl Dispatcher {
             return Ok(false);
         }
         command.version += 1;
+        self.written(&command);
         let give_up = self.parts.clock.now() + flight.patience;
         let outcome = way.send(&command, attempt).await;
         let accepted = matches!(outcome, SendOutcome::Accepted { .. });
@@ -120,7 +125,7 @@ impl Dispatcher {
         for older in self.parts.store.open(&newer.device, 0).await? {
             if is_replaceable(&older, newer) {
                 let cause = Cause::new(CauseCode::Superseded, format!("by {}", newer.id));
-                self.say(older.id, older.attempts(), Report::Lost { cause }).await?;
+                self.say(older.id, Some(older.attempts()), Report::Lost { cause }).await?;
             }
         }
         Ok(())
