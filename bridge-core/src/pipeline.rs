@@ -15,7 +15,8 @@ use crate::message::{Content, Kind, Message};
 use crate::mux::Outcome;
 use crate::parts::{Part, parts};
 use crate::ports::{
-    Archived, Clock, Codecs, DeadLetters, Decoding, DeviceRecord, NewDeadLetter, Payload, RawRequest,
+    Archived, Clock, Codecs, DeadLetters, Decoding, DeviceRecord, Listener, NewDeadLetter, Payload,
+    RawRequest, StoreResult,
 };
 use crate::recent::Recent;
 use crate::registrar::{DeviceRule, Registrar};
@@ -67,6 +68,8 @@ pub struct Pipeline {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// Keeps payloads for corrected codecs, when they are to be kept.
     pub archive: Option<Arc<Archivist>>,
+    /// Hears what clouds say about commands and connections.
+    pub listener: Option<Arc<dyn Listener>>,
     /// Keeps traces.
     pub traces: Arc<Traces>,
     /// Tells the time.
@@ -173,6 +176,10 @@ impl Pipeline {
             Ok(tracer) => tracer,
             Err(begun) => return *begun,
         };
+        if let Err(error) = self.tell(intake, device.as_deref(), uplink).await {
+            self.dedup.settle(id, false);
+            return Begun::retry(tracer, error.to_string());
+        }
         let archived = self.archived(intake, id, device.as_ref().map(|record| &record.id), uplink);
         let parts = self.decode(intake, uplink, device.as_deref(), &mut tracer).await;
         let device = device.as_ref().map(|record| &record.id);
@@ -195,6 +202,23 @@ impl Pipeline {
             });
         }
         Begun::Parts { whole: id, parts: begun }.archived(archived)
+    }
+
+    /// Tells the listener what it may want to know. What an operator sends again is no news.
+    async fn tell(
+        &self,
+        intake: &Intake<'_>,
+        device: Option<&DeviceRecord>,
+        uplink: &Uplink,
+    ) -> StoreResult<()> {
+        match (&self.listener, device) {
+            (Some(listener), Some(device))
+                if matches!(uplink.kind, Kind::Command | Kind::Connection) && !intake.replayed =>
+            {
+                listener.hear(device, uplink).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The uplink as it is before any codec, when payloads are kept and it has one that a codec could read.

@@ -5,5 +5,6 @@
 
 pub mod bridge;
 pub mod broker;
+pub mod cloud;
 pub mod load;
 pub mod world;

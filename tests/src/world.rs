@@ -266,7 +266,13 @@ pub async fn send(http: SocketAddr, device: &str, counter: u64) -> Result<u16, N
 }
 
 /// One request on a connection of its own: status and body of its answer.
-async fn exchange(http: SocketAddr, request: http::Request<Full<Bytes>>) -> Result<(u16, Bytes), NoAnswer> {
+///
+/// # Errors
+/// When there was no answer.
+pub async fn exchange(
+    http: SocketAddr,
+    request: http::Request<Full<Bytes>>,
+) -> Result<(u16, Bytes), NoAnswer> {
     let exchange = async {
         let stream = tokio::net::TcpStream::connect(http).await.map_err(|_| NoAnswer::Unreached)?;
         let answer = async {

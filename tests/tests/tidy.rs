@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
-    ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("app", &["bridge-core", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"]),
     ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),

@@ -5,6 +5,7 @@
 pub mod cayenne;
 pub mod cbor;
 mod codec;
+mod encode;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gather;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bridge_core::payload::Outcome;
-use bridge_core::ports::{Codecs, Decoding, Payload};
+use bridge_core::ports::{Codecs, Decoding, DeviceRecord, Payload};
 use bridge_core::{DeviceId, IntegrationName, Kind, Timestamp};
 use serde_json::{Map, Value};
 
@@ -59,6 +59,13 @@ impl CodecSet {
     /// The codecs now.
     pub fn table(&self) -> Arc<Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The codec of a device as far as its record tells: its own, else its integration's.
+    pub fn of_device(&self, device: &DeviceRecord) -> Option<Arc<Codec>> {
+        let table = self.table();
+        let of_integration = || table.assignments.get(&device.integration)?.default.as_ref();
+        table.codecs.get(device.codec.as_ref().or_else(of_integration)?).cloned()
     }
 
     /// The last differences, oldest first.

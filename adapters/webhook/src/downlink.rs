@@ -22,6 +22,11 @@ pub trait Downlink: Send + Sync {
         Capacity::default()
     }
 
+    /// Whether its commands carry bytes, so that a codec may encode arguments.
+    fn takes_bytes(&self) -> bool {
+        true
+    }
+
     /// Checks a draft, with the bytes that it was encoded to where there are any.
     ///
     /// # Errors

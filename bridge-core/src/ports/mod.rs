@@ -8,6 +8,7 @@ mod commands;
 mod dead_letters;
 mod dedup;
 mod hub;
+mod listener;
 mod outbox;
 mod registry;
 
@@ -22,6 +23,7 @@ pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter,
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;
 pub use hub::{Arrival, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token};
+pub use listener::Listener;
 pub use outbox::{Backlog, Outbox, OutboxEntry, Seq};
 pub use registry::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
 

@@ -53,6 +53,7 @@ impl Life {
             dedup: dedup.clone(),
             codecs: Arc::new(NoCodecs),
             archive: None,
+            listener: None,
             delivery: delivery.clone(),
             dead_letters: store.clone(),
             traces: Arc::new(Traces::new(100)),

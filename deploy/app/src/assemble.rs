@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use bridge_core::IntegrationName;
 use bridge_core::archive::{ArchiveConfig, Archivist};
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
@@ -23,6 +24,7 @@ use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
 
 use crate::clock::SystemClock;
 use crate::codecs::Workshop;
+use crate::commands::{Commands, Hearing, HubInbox};
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
 use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
@@ -37,6 +39,7 @@ pub struct App {
     pipeline: Arc<Pipeline>,
     workshop: Workshop,
     codecs: Arc<CodecSet>,
+    commands: Commands,
     hub: Arc<MqttHub>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
@@ -86,6 +89,9 @@ impl App {
         let workshop = Workshop::default();
         let codecs = Arc::new(CodecSet::new(workshop.table(config)?));
         let archive = archive(config, &store, &clock);
+        let hearing = Arc::new(Hearing::default());
+        let commands = Commands::new(config, &store, &delivery, &codecs, &clock)?;
+        hearing.start(commands.clone());
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
@@ -93,8 +99,9 @@ impl App {
             delivery: delivery.clone(),
             dead_letters: store.clone(),
             archive: archive.clone(),
+            listener: Some(hearing.clone()),
             traces: Arc::new(Traces::new(config.trace.keep)),
-            clock,
+            clock: clock.clone(),
             states: States::default(),
         });
         let receiver = Receiver::new(
@@ -103,7 +110,8 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
-        let operations = Operations::new(receiver.clone(), pipeline.clone(), codecs.clone(), token);
+        let operations =
+            Operations::new(receiver.clone(), pipeline.clone(), codecs.clone(), commands.clone(), token);
         let router = receiver.router().merge(operations.router()).fallback(async || Problem::not_found());
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
@@ -112,6 +120,7 @@ impl App {
             outbox: store.clone(),
             dead_letters: store,
             keep_dead_letters: config.dead_letters.keep,
+            commands: commands.clone(),
         };
         let (storing, timing) = (delivery.clone(), delivery.clone());
         let mut tasks = vec![
@@ -120,6 +129,15 @@ impl App {
             tokio::spawn(async move { dedup.run().await }),
             tokio::spawn(housekeeping.run()),
         ];
+        tasks.extend(start_commands(&commands));
+        if config.commands.from_hub {
+            hub.receive(Arc::new(HubInbox {
+                commands: commands.clone(),
+                delivery: delivery.clone(),
+                clock,
+                unknown: IntegrationName::parse("hub")?,
+            }));
+        }
         if let Some(archive) = archive {
             tasks.push(tokio::spawn(async move { archive.run().await }));
         }
@@ -131,6 +149,7 @@ impl App {
             pipeline,
             workshop,
             codecs,
+            commands,
             hub,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
@@ -154,6 +173,7 @@ impl App {
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
         let sources = sources::table(config, Some(&self.receiver.table()))?;
         let codecs = self.workshop.table(config)?;
+        self.commands.ways.replace(config)?;
         self.codecs.replace(codecs);
         self.receiver.replace(sources);
         Ok(())
@@ -167,6 +187,7 @@ impl App {
     /// Brings everything that was accepted to the hub or onto the disk, then ends every task. Call it when no more requests
     /// come in. Takes little more than `delivery.shutdown_wait` at most.
     pub async fn drain(self) {
+        self.hub.stop_receiving(self.shutdown_wait).await;
         self.pipeline.delivery.drain(self.shutdown_wait).await;
         if tokio::time::timeout(self.shutdown_wait, self.receiver.tasks().idle()).await.is_err() {
             tracing::warn!("some requests did not end in time");
@@ -189,6 +210,22 @@ impl App {
             let _ = task.await;
         }
     }
+}
+
+/// The tasks of commands. Whatever was being sent when the process ended is found by `recover`.
+fn start_commands(commands: &Commands) -> [JoinHandle<()>; 3] {
+    let [recovering, sending, telling] = [(); 3].map(|()| commands.dispatcher.clone());
+    [
+        tokio::spawn(async move {
+            while let Err(error) = recovering.recover().await {
+                tracing::warn!(%error, "commands under way cannot be looked at; it is tried again");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            recovering.run_timer().await;
+        }),
+        tokio::spawn(async move { sending.run_sender().await }),
+        tokio::spawn(async move { telling.run_announcer().await }),
+    ]
 }
 
 /// What keeps payloads, when they are to be kept.

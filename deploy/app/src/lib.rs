@@ -4,6 +4,7 @@
 mod assemble;
 mod clock;
 pub mod codecs;
+mod commands;
 pub mod config;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;

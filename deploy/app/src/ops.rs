@@ -1,5 +1,7 @@
 //! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
-//! `/operator/replay`. Not here: what sources send.
+//! `/operator/replay`, `/operator/commands`. Not here: what sources send.
+
+mod commands;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -16,6 +18,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use webhook::receiver::{Auth, Problem, Receiver};
 
+use crate::commands::Commands;
 use crate::metrics::{self, Extra};
 use crate::replay::ReplayRequest;
 use crate::tryout::{self, Trial};
@@ -28,6 +31,7 @@ struct Inner {
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
     codecs: Arc<CodecSet>,
+    commands: Commands,
     token: Auth,
     extra: std::sync::Mutex<Backlog>,
     closing: AtomicBool,
@@ -48,10 +52,11 @@ impl Operations {
         receiver: Receiver,
         pipeline: Arc<Pipeline>,
         codecs: Arc<CodecSet>,
+        commands: Commands,
         token: Auth,
     ) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { receiver, pipeline, codecs, token, extra, closing }))
+        Self(Arc::new(Inner { receiver, pipeline, codecs, commands, token, extra, closing }))
     }
 
     /// The routes.
@@ -64,6 +69,8 @@ impl Operations {
             .route("/operator/codecs", get(codecs))
             .route("/operator/codecs/{name}/try", post(try_codec).layer(DefaultBodyLimit::max(MAX_TRIAL)))
             .route("/operator/replay", post(replay))
+            .route("/operator/commands", get(commands::list).post(commands::send))
+            .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
             .with_state(self.clone())
     }
 
@@ -172,13 +179,7 @@ async fn replay(State(operations): State<Operations>, headers: HeaderMap, body: 
     }
     match request.run(&operations.0.pipeline).await {
         Ok(report) => json_response(StatusCode::OK, &report),
-        Err(error) => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "Unavailable",
-            format!("The store did not answer: {error}."),
-        )
-        .into_response(),
+        Err(error) => commands::unavailable(&error),
     }
 }
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    CodecCommand, ConfigCommand, DeadLetterCommand, Devices, InitArgs, OutboxArgs, WatchArgs,
+    CodecCommand, CommandCommand, ConfigCommand, DeadLetterCommand, Devices, InitArgs, OutboxArgs, WatchArgs,
 };
 
 /// Webhooks of Sigfox, Particle, The Things Stack and ChirpStack reach an MQTT hub, normalised, and nothing accepted is lost.
@@ -44,6 +44,9 @@ enum Command {
     /// Try payload codecs, run golden vectors, decode the past again.
     #[command(subcommand)]
     Codec(CodecCommand),
+    /// Send commands to devices, and see what became of them.
+    #[command(subcommand)]
+    Commands(CommandCommand),
     /// List, import, approve and remove devices.
     #[command(subcommand)]
     Devices(Devices),
@@ -98,6 +101,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                     commands::watch(&args, &config).await?;
                     true
                 }
+                Command::Commands(command) => commands::command(command, &config).await?,
                 Command::Devices(command) => {
                     commands::devices(command, &app::open_tool_store(&config)?, &config).await?
                 }

@@ -40,6 +40,11 @@ impl Operator {
         self.ask(Method::POST, path, body.to_string().into()).await
     }
 
+    /// `DELETE /operator/…`.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::DELETE, path, Bytes::new()).await
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
         let request = Request::builder()
             .method(method)

@@ -2,6 +2,7 @@
 //! a section (each section describes itself).
 
 use super::bridge::Bridge;
+use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
 use super::http::Http;
@@ -40,6 +41,7 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Dedup::describe(sheet);
     DeadLetters::describe(sheet);
     Archive::describe(sheet);
+    Commands::describe(sheet);
     Trace::describe(sheet);
     Log::describe(sheet);
 }

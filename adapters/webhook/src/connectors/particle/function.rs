@@ -25,6 +25,10 @@ const LONGEST_NAME: usize = 64;
 const LONGEST_ARGUMENT: usize = 1024;
 
 impl Downlink for Call {
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+
     fn check(&self, draft: &Draft, payload: Option<&Payload>) -> Result<(), String> {
         if let Some(key) = draft.options.keys().next() {
             return Err(format!("there is no option {key:?}: a function has a name and one argument"));
