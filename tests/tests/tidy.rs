@@ -12,11 +12,12 @@ use serde_json::Value;
 /// Which crates of the workspace a crate may depend on. Arrows only point down.
 const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
-    ("webhook", &["bridge-core"]),
+    ("http-edge", &["bridge-core"]),
+    ("webhook", &["bridge-core", "http-edge"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
-    ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("app", &["bridge-core", "http-edge", "webhook", "mqtt-hub", "store-embedded", "codec"]),
     ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),

@@ -1,12 +1,7 @@
 //! Receives the requests of every integration: one loop of method, authentication, limits, decoding, delivery, answer.
 //! A connector cannot forget any of it. Not here: what a body means (connectors), what happens to an uplink (core).
 
-mod auth;
-mod body;
-mod problem;
-mod rate;
 mod source;
-mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -24,15 +19,13 @@ use bridge_core::ports::RawRequest;
 use bridge_core::trace::{End, Step, Tracer};
 use bridge_core::{Decoded, Timestamp, Verdict};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
+use http_edge::body::media_type;
+use http_edge::{Refused, body, client, refused};
 use percent_encoding::percent_decode_str;
 
-pub use auth::{Auth, SecretDigest};
-pub use problem::Problem;
-use problem::{Refused, refused};
-pub use rate::RateLimit;
-pub use source::{LogGate, Source, SourceTable};
-pub use tasks::Tasks;
+pub use http_edge::{Auth, LogGate, Problem, RateLimit, SecretDigest, Tasks};
+pub use source::{Source, SourceTable};
 
 use crate::connector::{Reply, Request};
 
@@ -227,7 +220,7 @@ impl Receiver {
         }
         let allowed = match &source.allows {
             None => true,
-            Some(allows) => self.sender(parts, peer).is_some_and(allows),
+            Some(allows) => client::address(parts, peer, &self.0.is_trusted_proxy).is_some_and(allows),
         };
         let query = parts.uri.query().unwrap_or_default();
         match source.auth.check(&parts.headers, query) {
@@ -237,25 +230,6 @@ impl Receiver {
             },
             _ => Err(refused(Refusal::Unauthorized, Problem::unauthorized(&source.auth))),
         }
-    }
-
-    /// Who sent it: the peer, or whom a trusted proxy names as the last one that it did not trust itself.
-    fn sender(&self, parts: &Parts, peer: Option<SocketAddr>) -> Option<IpAddr> {
-        let peer = peer?;
-        let trusted = |address: &IpAddr| (self.0.is_trusted_proxy)(*address);
-        if !trusted(&peer.ip()) {
-            return Some(peer.ip().to_canonical());
-        }
-        let hops = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
-        // Read from the right: what stands further left was written by the sender itself.
-        for hop in hops.iter().rev() {
-            let address: IpAddr = hop.parse().ok()?;
-            if !trusted(&address) {
-                return Some(address.to_canonical());
-            }
-        }
-        Some(peer.ip().to_canonical())
     }
 
     async fn deliver(
@@ -350,9 +324,4 @@ fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict]) -> Response 
         Reply::Empty => StatusCode::OK.into_response(),
         Reply::Json(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
     }
-}
-
-fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

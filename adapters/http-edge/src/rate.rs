@@ -16,8 +16,11 @@ impl RateLimit {
         Self(RateLimiter::direct(Quota::per_second(requests)))
     }
 
-    /// Lets a request in, or says how long to wait.
-    pub(super) fn admit(&self) -> Result<(), Duration> {
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn admit(&self) -> Result<(), Duration> {
         self.0.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
     }
 }

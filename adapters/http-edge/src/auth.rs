@@ -39,7 +39,7 @@ impl Auth {
     }
 
     /// The query without the secret, when the request proves it.
-    pub(super) fn check(&self, headers: &HeaderMap, query: &str) -> Option<String> {
+    pub fn check(&self, headers: &HeaderMap, query: &str) -> Option<String> {
         let scheme = |scheme: &str| {
             let value = headers.get(header::AUTHORIZATION)?.as_bytes();
             let (name, rest) = value.split_at_checked(scheme.len())?;
@@ -70,7 +70,7 @@ impl Auth {
     }
 
     /// The challenge of a 401 (RFC 9110 section 11.6.1); says the scheme and nothing else.
-    pub(super) fn challenge(&self) -> &'static str {
+    pub fn challenge(&self) -> &'static str {
         match self {
             Self::Basic(_) => "Basic realm=\"webhooks\"",
             Self::Header(..) | Self::Bearer(_) | Self::UrlToken(..) => "Bearer",
