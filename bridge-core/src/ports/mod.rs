@@ -4,6 +4,7 @@
 mod archive;
 mod clock;
 mod codecs;
+mod credentials;
 mod dead_letters;
 mod dedup;
 mod hub;
@@ -16,6 +17,7 @@ use std::pin::Pin;
 pub use archive::{Archive, ArchiveFilter, Archived};
 pub use clock::Clock;
 pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
+pub use credentials::{Credential, Credentials, TokenDigest};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;

@@ -6,8 +6,9 @@ use std::task::Poll;
 
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
-    Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert,
-    NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError, StoreResult,
+    Backlog, BoxFuture, Credential, Credentials, DeadLetter, DeadLetterFilter, DeadLetters, Dedup,
+    DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError,
+    StoreResult, TokenDigest,
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
@@ -126,6 +127,17 @@ impl<S: Registry> Registry for Faulty<S> {
         remove(id: &'a DeviceId) -> bool;
         list(filter: &'a DeviceFilter, after: Option<&'a DeviceId>, limit: usize) -> Vec<DeviceRecord>;
         touch(seen: &'a [(DeviceId, Timestamp)]) -> ();
+        version() -> u64;
+    }
+}
+
+impl<S: Credentials> Credentials for Faulty<S> {
+    forward! {
+        insert(credential: &'a Credential) -> bool;
+        find(digest: &'a TokenDigest) -> Option<Credential>;
+        list(device: Option<&'a DeviceId>, after: Option<&'a Credential>, limit: usize) -> Vec<Credential>;
+        remove(digest: &'a TokenDigest) -> bool;
+        remove_all(device: &'a DeviceId) -> u64;
         version() -> u64;
     }
 }
