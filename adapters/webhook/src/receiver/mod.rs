@@ -6,7 +6,6 @@ mod source;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
@@ -42,7 +41,6 @@ struct Inner {
     /// Is this peer a proxy whose `X-Forwarded-For` counts?
     is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     body_timeout: std::time::Duration,
-    next_request: AtomicU64,
     tasks: Tasks,
 }
 
@@ -59,7 +57,6 @@ impl Receiver {
             table: RwLock::new(Arc::new(table)),
             is_trusted_proxy,
             body_timeout,
-            next_request: AtomicU64::new(1),
             tasks: Tasks::default(),
         }))
     }
@@ -111,7 +108,7 @@ impl Receiver {
     /// Sends a dead letter's request through again.
     pub async fn replay(&self, source: &Arc<Source>, request: &RawRequest) -> Vec<Verdict> {
         let (clock, received_at) = (&self.0.pipeline.clock, self.0.pipeline.clock.wall());
-        let number = self.0.next_request.fetch_add(1, Relaxed);
+        let number = self.0.pipeline.traces.next_request();
         let tracer = Tracer::start(number, source.integration.name.clone(), received_at, clock.now());
         let method = request.method.parse().unwrap_or(http::Method::POST);
         let decoded = source.decode.decode(&Request {
@@ -172,7 +169,7 @@ impl Receiver {
         let counters = &source.integration.counters;
         counters.received.add(1);
         let _in_flight = counters.in_flight.enter();
-        let number = self.0.next_request.fetch_add(1, Relaxed);
+        let number = self.0.pipeline.traces.next_request();
         let (parts, body) = request.into_parts();
 
         let accepted = match self.check(&source, &parts, peer) {
