@@ -12,5 +12,5 @@ mod tasks;
 pub use auth::{Auth, SecretDigest};
 pub use log_gate::LogGate;
 pub use problem::{Problem, Refused, refused};
-pub use rate::RateLimit;
+pub use rate::{RateLimit, RateLimits};
 pub use tasks::{Panicked, Tasks, ToTheEnd};

@@ -6,9 +6,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use bridge_core::counters::Refusal;
 use http::{HeaderValue, Method, StatusCode, header};
-use serde_json::json;
-
-use crate::auth::Auth;
+use serde_json::{Map, Value, json};
 
 /// A request that goes no further: for the counters, and for its sender. Boxed: it is the rare case.
 pub type Refused = Box<(Refusal, Problem)>;
@@ -19,7 +17,7 @@ pub fn refused(refusal: Refusal, problem: Problem) -> Refused {
 }
 
 /// An error answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
     /// The last part of the type.
@@ -27,6 +25,8 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     header: Option<(header::HeaderName, String)>,
+    /// Members of its own kind (RFC 9457 section 3.2).
+    members: Map<String, Value>,
 }
 
 impl Problem {
@@ -37,7 +37,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, kind, title, detail: detail.into(), header: None }
+        Self { status, kind, title, detail: detail.into(), header: None, members: Map::new() }
     }
 
     /// The same with a header of its own.
@@ -47,35 +47,43 @@ impl Problem {
         self
     }
 
+    /// The same with a member of its own kind.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with what is wrong, and where: a JSON pointer (RFC 6901) into the body.
+    #[must_use]
+    pub fn fault(self, pointer: &str, detail: &str) -> Self {
+        self.member("errors", json!([{ "pointer": pointer, "detail": detail }]))
+    }
+
     /// Nothing is served at that path.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", "Nothing is served at this path.")
     }
 
-    /// No integration of that name.
-    pub fn unknown_integration() -> Self {
-        let detail = "No integration of this name receives webhooks.";
-        Self::new(StatusCode::NOT_FOUND, "unknown-integration", "Unknown integration", detail)
-    }
-
     /// The path does not take the method.
     pub fn method(allowed: &[Method]) -> Self {
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let detail = format!("This integration takes {allowed}.");
+        let detail = format!("It takes {allowed}.");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
             .with(header::ALLOW, allowed)
     }
 
     /// No secret, or a wrong one.
-    pub fn unauthorized(auth: &Auth) -> Self {
-        let detail = "The request does not prove the secret of this integration.";
+    /// What was wrong with it is not said.
+    pub fn unauthorized(challenge: &'static str) -> Self {
+        let detail = "The request does not prove a secret that is good here.";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
-            .with(header::WWW_AUTHENTICATE, auth.challenge())
+            .with(header::WWW_AUTHENTICATE, challenge)
     }
 
     /// The body is over the limit, in bytes.
     pub fn too_large(limit: usize) -> Self {
-        let detail = format!("The body is larger than the {limit} bytes that this integration takes.");
+        let detail = format!("The body is larger than the {limit} bytes that are taken here.");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large", detail)
     }
 
@@ -92,6 +100,19 @@ impl Problem {
             .with(header::CONNECTION, "close")
     }
 
+    /// A media type that is not taken; these are.
+    pub fn media_type(taken: &[&str]) -> Self {
+        let taken = taken.join(", ");
+        let detail = format!("Send the body as one of {taken}.");
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Unsupported media type",
+            detail,
+        )
+        .with(header::ACCEPT, taken)
+    }
+
     /// The body does not parse.
     pub fn malformed(detail: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request", detail)
@@ -106,7 +127,7 @@ impl Problem {
 
     /// Over its rate.
     pub fn overload(after: Duration) -> Self {
-        let detail = "This integration is over its rate. Send it again later.";
+        let detail = "These are more requests than are taken from one sender. Send it again later.";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail)
             .with(header::RETRY_AFTER, after.as_secs().max(1).to_string())
     }
@@ -125,12 +146,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:device-bridge:problem:{}", self.kind),
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Value::Object(body) = &mut body {
+            body.extend(self.members);
+        }
         let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut response = (self.status, [content_type], body.to_string()).into_response();
         if let Some((name, value)) = self.header

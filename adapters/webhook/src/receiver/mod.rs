@@ -86,7 +86,7 @@ impl Receiver {
         let Some((source, path_device)) = self.target(request.uri().path()) else {
             return Problem::not_found().into_response();
         };
-        let Some(source) = source else { return Problem::unknown_integration().into_response() };
+        let Some(source) = source else { return unknown_integration().into_response() };
         self.handle(source, path_device, request, peer).await
     }
 
@@ -225,7 +225,7 @@ impl Receiver {
                 Ok(()) => Ok(query),
                 Err(after) => Err(refused(Refusal::Overload, Problem::overload(after))),
             },
-            _ => Err(refused(Refusal::Unauthorized, Problem::unauthorized(&source.auth))),
+            _ => Err(refused(Refusal::Unauthorized, Problem::unauthorized(source.auth.challenge()))),
         }
     }
 
@@ -305,6 +305,11 @@ impl Arrived {
             body: source.decode.redact(&self.body).into_owned(),
         }
     }
+}
+
+fn unknown_integration() -> Problem {
+    let detail = "No integration of this name receives webhooks.";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-integration", "Unknown integration", detail)
 }
 
 /// The one place where verdicts become a status.
