@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
     ("http-edge", &["bridge-core"]),
     ("webhook", &["bridge-core", "http-edge"]),
+    ("http-api", &["bridge-core", "http-edge"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
