@@ -18,8 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
-    ("app", &["bridge-core", "http-edge", "webhook", "mqtt-hub", "store-embedded", "codec"]),
-    ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    ("app", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
 ];

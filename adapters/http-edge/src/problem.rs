@@ -68,7 +68,7 @@ impl Problem {
     /// The path does not take the method.
     pub fn method(allowed: &[Method]) -> Self {
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let detail = format!("It takes {allowed}.");
+        let detail = format!("This path takes {allowed}.");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
             .with(header::ALLOW, allowed)
     }

@@ -5,6 +5,7 @@ mod assemble;
 mod clock;
 pub mod codecs;
 pub mod config;
+mod device_api;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;
 mod housekeeping;

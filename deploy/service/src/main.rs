@@ -44,7 +44,7 @@ enum Command {
     /// Try payload codecs, run golden vectors, decode the past again.
     #[command(subcommand)]
     Codec(CodecCommand),
-    /// List, import, approve and remove devices.
+    /// List, import, approve and remove devices, and their tokens.
     #[command(subcommand)]
     Devices(Devices),
     /// List, show, replay and remove what could not be delivered.
@@ -99,7 +99,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                     true
                 }
                 Command::Devices(command) => {
-                    commands::devices(command, &app::open_tool_store(&config)?, &config).await?
+                    let store = app::open_tool_store(&config)?;
+                    commands::devices(command, &store, &store, &config).await?
                 }
                 Command::DeadLetters(command) => {
                     commands::dead_letters(command, &app::open_tool_store(&config)?).await?

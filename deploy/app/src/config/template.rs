@@ -4,6 +4,7 @@
 use super::bridge::Bridge;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
+use super::devices_api::{DevicesApi, Gateway};
 use super::http::Http;
 use super::hub::Hub;
 use super::integration::Integration;
@@ -42,4 +43,6 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Archive::describe(sheet);
     Trace::describe(sheet);
     Log::describe(sheet);
+    DevicesApi::describe(sheet);
+    Gateway::describe(sheet);
 }
