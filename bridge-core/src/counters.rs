@@ -59,17 +59,23 @@ pub enum Refusal {
     TooLarge,
     /// The body does not parse.
     Malformed,
-    /// A content encoding that the bridge does not take.
+    /// A content encoding, or a media type, that is not taken.
     Encoding,
     /// The body did not come in time.
     Timeout,
     /// Too many at once, or the integration is over its rate.
     Overload,
+    /// The secret is right, but not for this device; or the device waits for approval.
+    Forbidden,
+    /// The device is not registered, and is not to be.
+    UnknownDevice,
+    /// The bridge itself could not: its store did not answer.
+    Unavailable,
 }
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Unauthorized,
         Self::Method,
         Self::TooLarge,
@@ -77,6 +83,9 @@ impl Refusal {
         Self::Encoding,
         Self::Timeout,
         Self::Overload,
+        Self::Forbidden,
+        Self::UnknownDevice,
+        Self::Unavailable,
     ];
 
     /// The stable name.
@@ -89,6 +98,9 @@ impl Refusal {
             Self::Encoding => "encoding",
             Self::Timeout => "timeout",
             Self::Overload => "overload",
+            Self::Forbidden => "forbidden",
+            Self::UnknownDevice => "unknown-device",
+            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod counters;
 pub mod dedup;
 pub mod delivery;
 pub mod id;
+pub mod keyring;
 pub mod measurement;
 pub mod message;
 pub mod mux;
@@ -23,7 +24,7 @@ mod parts;
 pub mod payload;
 pub mod pipeline;
 pub mod ports;
-mod recent;
+pub mod recent;
 pub mod registrar;
 mod signal;
 #[cfg(any(test, feature = "test-util"))]

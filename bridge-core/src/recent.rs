@@ -6,19 +6,20 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 /// Holds at least the `capacity / 2` entries that were inserted or found last, and never more than `capacity`.
 #[derive(Debug)]
-pub(crate) struct Recent<K, V, S = RandomState> {
+pub struct Recent<K, V, S = RandomState> {
     young: HashMap<K, V, S>,
     old: HashMap<K, V, S>,
     half: usize,
 }
 
 impl<K: Eq + Hash, V, S: BuildHasher + Default> Recent<K, V, S> {
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// A map that holds at most so many entries.
+    pub fn new(capacity: usize) -> Self {
         Self { young: HashMap::default(), old: HashMap::default(), half: (capacity / 2).max(1) }
     }
 
     /// The value; found in the old half, it moves to the young one.
-    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&V>
+    pub fn get<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -30,7 +31,7 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> Recent<K, V, S> {
     }
 
     /// Inserts; true when an older half was forgotten for it.
-    pub(crate) fn insert(&mut self, key: K, value: V) -> bool {
+    pub fn insert(&mut self, key: K, value: V) -> bool {
         let full = self.young.len() >= self.half && !self.young.contains_key(&key);
         let mut forgot = false;
         if full {
@@ -41,7 +42,8 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> Recent<K, V, S> {
         forgot
     }
 
-    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
+    /// Forgets one.
+    pub fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
     where
         K: Borrow<Q>,
     {
@@ -49,7 +51,8 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> Recent<K, V, S> {
         self.old.remove(key);
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
         self.young.clear();
         self.old.clear();
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::counters::Refusal;
@@ -172,12 +173,18 @@ impl Tracer {
 pub struct Traces {
     ring: Mutex<(VecDeque<Box<Trace>>, u64)>,
     keep: usize,
+    requests: AtomicU64,
 }
 
 impl Traces {
     /// A ring of that many traces.
     pub fn new(keep: usize) -> Self {
-        Self { ring: Mutex::default(), keep: keep.max(1) }
+        Self { ring: Mutex::default(), keep: keep.max(1), requests: AtomicU64::new(0) }
+    }
+
+    /// A number for a request, from 1: whichever edge took it.
+    pub fn next_request(&self) -> u64 {
+        self.requests.fetch_add(1, Relaxed) + 1
     }
 
     /// Adds a trace; the oldest goes when the ring is full.

@@ -13,12 +13,14 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
     ("http-caller", &[]),
-    ("webhook", &["bridge-core"]),
+    ("http-edge", &["bridge-core"]),
+    ("webhook", &["bridge-core", "http-edge"]),
+    ("http-api", &["bridge-core", "http-edge"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
-    ("app", &["bridge-core", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"]),
-    ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    ("app", &["bridge-core", "http-api", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
 ];

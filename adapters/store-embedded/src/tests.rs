@@ -33,6 +33,7 @@ fn it_keeps_the_contract() {
         folders.borrow_mut().push(folder);
         Box::new(store)
     }));
+    block_on(contract::credentials(&fresh().0));
 }
 
 #[test]
@@ -62,6 +63,7 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     let since = bridge_core::Timestamp::from_seconds(7).unwrap();
     assert!(block_on(Dedup::seen(&store, bridge_core::MessageId::from_bytes([0; 16]), since)).unwrap());
     block_on(contract::archive(&store));
+    block_on(contract::credentials(&store));
 }
 
 #[test]

@@ -8,8 +8,9 @@ pub use commands::{command, commands};
 
 use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
 use crate::ports::{
-    Archive, ArchiveFilter, Archived, DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord,
-    DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, RawRequest, Registry, Seq,
+    Archive, ArchiveFilter, Archived, Credential, Credentials, DeadLetterFilter, DeadLetters, Dedup,
+    DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, RawRequest,
+    Registry, Seq, TokenDigest,
 };
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -220,6 +221,40 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
     assert!(numbers(all, every[1], 9).await[0] > every[2], "a number is never used twice");
 }
 
+/// A digest belongs to one device; a device may have several; a removed one is gone.
+pub async fn credentials(store: &dyn Credentials) {
+    let token = |device: &str, token: &str| Credential {
+        digest: TokenDigest::of(token.as_bytes()),
+        device: DeviceId::parse(device).unwrap(),
+        created: Timestamp::from_seconds(7).unwrap(),
+    };
+    let version = store.version().await.unwrap();
+    let (first, second, other) = (token("d1", "one"), token("d1", "two"), token("d2", "three"));
+    for credential in [&first, &second, &other] {
+        assert!(store.insert(credential).await.unwrap());
+    }
+    let stolen = Credential { digest: first.digest, ..other.clone() };
+    assert!(!store.insert(&stolen).await.unwrap());
+    assert_eq!(store.find(&first.digest).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.find(&TokenDigest::of(b"none")).await.unwrap(), None);
+    assert_eq!(store.version().await.unwrap(), version + 3, "grows with what changed, and only with that");
+
+    let mut of_d1 = [first.clone(), second.clone()];
+    of_d1.sort_by_key(|credential| credential.digest);
+    assert_eq!(store.list(Some(&first.device), None, 9).await.unwrap(), of_d1);
+    assert_eq!(store.list(None, None, 2).await.unwrap(), of_d1);
+    assert_eq!(store.list(None, Some(&of_d1[0]), 9).await.unwrap(), [of_d1[1].clone(), other.clone()]);
+    assert_eq!(store.list(Some(&first.device), Some(&of_d1[1]), 9).await.unwrap(), []);
+
+    assert!(store.remove(&other.digest).await.unwrap());
+    assert!(!store.remove(&other.digest).await.unwrap());
+    assert_eq!(store.find(&other.digest).await.unwrap(), None);
+    assert_eq!(store.remove_all(&first.device).await.unwrap(), 2);
+    assert_eq!(store.remove_all(&first.device).await.unwrap(), 0);
+    assert_eq!(store.list(None, None, 9).await.unwrap(), []);
+    assert_eq!(store.version().await.unwrap(), version + 5);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{MemoryStore, block_on};
@@ -233,5 +268,6 @@ mod tests {
         block_on(registry(&MemoryStore::default()));
         block_on(dead_letters(&MemoryStore::default()));
         block_on(commands(&|| Box::new(MemoryStore::default())));
+        block_on(credentials(&MemoryStore::default()));
     }
 }

@@ -7,9 +7,9 @@ use std::task::Poll;
 use crate::command::{Command, CommandId, Reference};
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
-    Backlog, BoxFuture, CommandFilter, Commands, DeadLetter, DeadLetterFilter, DeadLetters, Dedup,
-    DeviceFilter, DeviceRecord, Insert, Inserted, NewDeadLetter, Outbox, OutboxEntry, QueueLimits, Registry,
-    Seq, StoreError, StoreResult,
+    Backlog, BoxFuture, CommandFilter, Commands, Credential, Credentials, DeadLetter, DeadLetterFilter,
+    DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, Inserted, NewDeadLetter, Outbox, OutboxEntry,
+    QueueLimits, Registry, Seq, StoreError, StoreResult, TokenDigest,
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
@@ -148,5 +148,16 @@ impl<S: Commands> Commands for Faulty<S> {
         published(changes: &'a [(CommandId, u32)]) -> ();
         purge(before: Timestamp, keep: u64, limit: usize) -> u64;
         count_open() -> u64;
+    }
+}
+
+impl<S: Credentials> Credentials for Faulty<S> {
+    forward! {
+        insert(credential: &'a Credential) -> bool;
+        find(digest: &'a TokenDigest) -> Option<Credential>;
+        list(device: Option<&'a DeviceId>, after: Option<&'a Credential>, limit: usize) -> Vec<Credential>;
+        remove(digest: &'a TokenDigest) -> bool;
+        remove_all(device: &'a DeviceId) -> u64;
+        version() -> u64;
     }
 }

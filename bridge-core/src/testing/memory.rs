@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use crate::command::{Command, CommandId};
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
-    Archive, ArchiveFilter, Archived, Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup,
-    DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError,
-    StoreResult,
+    Archive, ArchiveFilter, Archived, Backlog, BoxFuture, Credential, Credentials, DeadLetter,
+    DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox,
+    OutboxEntry, Registry, Seq, StoreError, StoreResult, TokenDigest,
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
@@ -30,6 +30,8 @@ pub(super) struct State {
     version: u64,
     archive: BTreeMap<u64, Archived>,
     last_archived: u64,
+    tokens: BTreeMap<(DeviceId, TokenDigest), Credential>,
+    tokens_version: u64,
 }
 
 impl MemoryStore {
@@ -316,5 +318,59 @@ impl Registry for MemoryStore {
 
     fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.run(|state| state.version)
+    }
+}
+
+impl Credentials for MemoryStore {
+    fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| {
+            if state.tokens.values().any(|known| known.digest == credential.digest) {
+                return false;
+            }
+            state.tokens.insert((credential.device.clone(), credential.digest), credential.clone());
+            state.tokens_version += 1;
+            true
+        })
+    }
+
+    fn find<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<Option<Credential>>> {
+        self.run(|state| state.tokens.values().find(|known| known.digest == *digest).cloned())
+    }
+
+    fn list<'a>(
+        &'a self,
+        device: Option<&'a DeviceId>,
+        after: Option<&'a Credential>,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<Credential>>> {
+        self.run(|state| {
+            let wanted = |known: &&Credential| {
+                device.is_none_or(|device| known.device == *device)
+                    && after.is_none_or(|after| (&known.device, known.digest) > (&after.device, after.digest))
+            };
+            state.tokens.values().filter(wanted).take(limit).cloned().collect()
+        })
+    }
+
+    fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| state.remove_tokens(|known| known.digest == *digest) > 0)
+    }
+
+    fn remove_all<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, StoreResult<u64>> {
+        self.run(|state| state.remove_tokens(|known| known.device == *device))
+    }
+
+    fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        self.run(|state| state.tokens_version)
+    }
+}
+
+impl State {
+    fn remove_tokens(&mut self, gone: impl Fn(&Credential) -> bool) -> u64 {
+        let count = self.tokens.len();
+        self.tokens.retain(|_, known| !gone(known));
+        let removed = (count - self.tokens.len()) as u64;
+        self.tokens_version += u64::from(removed > 0);
+        removed
     }
 }

@@ -9,12 +9,14 @@ use bridge_core::IntegrationName;
 use bridge_core::archive::{ArchiveConfig, Archivist};
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
+use bridge_core::keyring::Keyring;
 use bridge_core::mux::{MuxConfig, Strategy};
 use bridge_core::pipeline::{Pipeline, States};
 use bridge_core::ports::Clock;
 use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
 use codec::CodecSet;
+use http_api::{DeviceApi, Parts};
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
 use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as HubProtocol, Secret, TlsPem};
 use store_embedded::{EmbeddedStore, Mode};
@@ -26,6 +28,7 @@ use crate::clock::SystemClock;
 use crate::codecs::Workshop;
 use crate::commands::{Commands, Hearing, HubInbox};
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
+use crate::device_api::{self, BodyFormats};
 use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
 use crate::server::Front;
@@ -35,6 +38,7 @@ use crate::sources;
 pub struct App {
     front: Front,
     receiver: Receiver,
+    device_api: DeviceApi,
     operations: Operations,
     pipeline: Arc<Pipeline>,
     workshop: Workshop,
@@ -110,12 +114,33 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
-        let operations =
-            Operations::new(receiver.clone(), pipeline.clone(), codecs.clone(), commands.clone(), token);
-        let router = receiver.router().merge(operations.router()).fallback(async || Problem::not_found());
+        let parts = Parts {
+            name: IntegrationName::parse(http_api::INTEGRATION)?,
+            pipeline: pipeline.clone(),
+            keyring: Arc::new(Keyring::open(store.clone()).await?),
+            formats: Arc::new(BodyFormats::new()?),
+            unique: device_api::unique_keys()?,
+            tasks: receiver.tasks().clone(),
+            body_timeout: config.http.body_timeout,
+        };
+        let device_api = DeviceApi::new(parts, device_api::settings(config));
+        let operations = Operations::new(
+            receiver.clone(),
+            device_api.clone(),
+            pipeline.clone(),
+            codecs.clone(),
+            commands.clone(),
+            token,
+        );
+        let router = receiver
+            .router()
+            .merge(device_api.router())
+            .merge(operations.router())
+            .fallback(async || Problem::not_found());
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
             receiver: receiver.clone(),
+            device_api: device_api.clone(),
             operations: operations.clone(),
             outbox: store.clone(),
             dead_letters: store,
@@ -143,8 +168,9 @@ impl App {
         }
         delivery.start();
         Ok(Self {
-            front: Front { receiver: receiver.clone(), router },
+            front: Front { receiver: receiver.clone(), device_api: device_api.clone(), router },
             receiver,
+            device_api,
             operations,
             pipeline,
             workshop,
@@ -166,7 +192,7 @@ impl App {
         self.front.clone()
     }
 
-    /// Takes over integrations, codecs, secrets and limits of another configuration; all else needs a restart.
+    /// Takes over integrations, gateways, codecs, secrets and limits of another configuration; all else needs a restart.
     ///
     /// # Errors
     /// When an integration cannot be used; nothing has changed then.
@@ -176,6 +202,7 @@ impl App {
         self.commands.ways.replace(config)?;
         self.codecs.replace(codecs);
         self.receiver.replace(sources);
+        self.device_api.replace(device_api::settings(config));
         Ok(())
     }
 

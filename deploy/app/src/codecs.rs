@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
+use bridge_core::IntegrationName;
 use codec::js::{HostConfig, JsHost};
-use codec::{Codec, Format, Spec, Table};
+use codec::{Assignment, Codec, Format, Spec, Table};
 
 use crate::config::Config;
 
@@ -50,6 +51,9 @@ impl Workshop {
         for integration in &config.integrations {
             table.assignments.insert(integration.name.clone(), integration.codecs.clone());
         }
+        let devices = IntegrationName::parse(http_api::INTEGRATION)?;
+        let default = config.devices_api.codec.clone();
+        table.assignments.insert(devices, Assignment { default, ..Assignment::default() });
         Ok(table)
     }
 

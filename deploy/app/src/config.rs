@@ -12,6 +12,7 @@ mod codecs;
 mod commands;
 mod connector;
 mod delivery;
+mod devices_api;
 mod downlink;
 mod http;
 mod hub;
@@ -31,6 +32,8 @@ pub mod units;
 
 use std::path::Path;
 
+use bridge_core::IntegrationName;
+use bridge_core::naming::NamingRule;
 use toml::de::DeTable;
 
 pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
@@ -39,8 +42,9 @@ pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
 pub use codecs::CodecConfig;
 pub use commands::Commands;
-pub use connector::{CheckSettings, ConnectorInfo, SettingMistake, Settings, WayDownInfo};
+pub use connector::{CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo};
 pub use delivery::{Delivery, Durability, OutboxBounds};
+pub use devices_api::{DevicesApi, Gateway};
 pub use downlink::Downlink;
 pub use http::Http;
 pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
@@ -85,6 +89,10 @@ pub struct Config {
     pub codecs: Vec<CodecConfig>,
     /// The sources, in order of their names.
     pub integrations: Vec<Integration>,
+    /// Devices that speak HTTP.
+    pub devices_api: DevicesApi,
+    /// Who speaks for several of them, in order of their names.
+    pub gateways: Vec<Gateway>,
 }
 
 impl Config {
@@ -103,8 +111,19 @@ impl Config {
             log: Log::default(),
             codecs: Vec::new(),
             integrations: Vec::new(),
+            devices_api: DevicesApi::default(),
+            gateways: Vec::new(),
             bridge,
         }
+    }
+
+    /// How an integration names its devices; none when it is not configured.
+    pub fn naming(&self, integration: &IntegrationName) -> Option<NamingRule> {
+        if integration.as_str() == http_api::INTEGRATION {
+            return Some(DevicesApi::naming());
+        }
+        let configured = self.integrations.iter().find(|configured| configured.name == *integration);
+        configured.map(|configured| configured.devices.naming.clone())
     }
 
     /// Reads a configuration and the secret files that it refers to. `base_dir` is the folder of its file, where
@@ -165,6 +184,8 @@ impl Config {
                 surroundings,
                 &codecs,
             ),
+            devices_api: DevicesApi::read(root.section("devices_api"), &codecs),
+            gateways: Gateway::read_all(&root.section("gateways"), surroundings),
             codecs,
             bridge,
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bridge_core::Verdict;
 use bridge_core::pipeline::Pipeline;
 use bridge_core::ports::{Commands as _, DeadLetter, DeadLetters, Outbox, StoreResult};
+use http_api::DeviceApi;
 use webhook::receiver::Receiver;
 
 use crate::commands::{Commands, KEEP_AT_MOST};
@@ -21,6 +22,7 @@ const PURGE_BATCH: usize = 10_000;
 pub(crate) struct Housekeeping {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) receiver: Receiver,
+    pub(crate) device_api: DeviceApi,
     pub(crate) operations: Operations,
     pub(crate) outbox: Arc<dyn Outbox>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
@@ -36,6 +38,7 @@ impl Housekeeping {
         for round in 0u64.. {
             tick.tick().await;
             note("read the registry's version", self.pipeline.registrar.refresh().await);
+            note("read the tokens' version", self.device_api.keyring().refresh().await);
             note("replay dead letters", self.replay().await);
             if round % 5 == 0 {
                 note("look at the backlog", self.look().await);
@@ -85,6 +88,9 @@ impl Housekeeping {
     /// Sends a letter's request, or its message, through again.
     async fn send_again(&self, letter: &DeadLetter) -> Result<(), String> {
         let verdicts = match (&letter.letter.request, &letter.letter.record) {
+            (Some(request), _) if letter.letter.integration.as_str() == http_api::INTEGRATION => {
+                self.device_api.replay(request).await
+            }
             (Some(request), _) => {
                 let Some(source) = self.receiver.table().find(letter.letter.integration.as_str()) else {
                     return Err(format!("integration {} is not configured", letter.letter.integration));

@@ -6,6 +6,7 @@ mod clock;
 pub mod codecs;
 mod commands;
 pub mod config;
+mod device_api;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;
 mod housekeeping;

@@ -3,9 +3,8 @@
 use std::fmt::{Display, Write};
 
 use bridge_core::Reason;
-use bridge_core::counters::{Histogram, Refusal};
+use bridge_core::counters::{Histogram, IntegrationCounters, Refusal};
 use bridge_core::mux::Stats;
-use webhook::receiver::SourceTable;
 
 /// What the store and the process add to the counters.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,17 +19,22 @@ pub(crate) struct Extra {
     pub(crate) store_ok: bool,
 }
 
+/// What one integration has counted.
+pub(crate) struct Counters<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// What it counted.
+    pub(crate) of: &'a IntegrationCounters,
+}
+
 /// The whole page.
-pub(crate) fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> String {
+pub(crate) fn render(integrations: &[Counters<'_>], stats: Stats, extra: Extra) -> String {
     let mut page = Page(String::with_capacity(8192));
     let per_integration =
         |page: &mut Page, name: &str, help: &str, value: &dyn Fn(&Counters<'_>, &mut Page)| {
             page.head(name, "counter", help);
-            for source in sources.iter() {
-                value(
-                    &Counters { name: source.integration.name.as_str(), of: &source.integration.counters },
-                    page,
-                );
+            for counters in integrations {
+                value(counters, page);
             }
         };
     macro_rules! plain {
@@ -77,17 +81,12 @@ pub(crate) fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> Strin
         },
     );
     page.head("bridge_requests_in_flight", "gauge", "Requests under way.");
-    for source in sources.iter() {
-        let labels = [("integration", source.integration.name.as_str())];
-        page.sample("bridge_requests_in_flight", &labels, source.integration.counters.in_flight.get());
+    for Counters { name, of } in integrations {
+        page.sample("bridge_requests_in_flight", &[("integration", name)], of.in_flight.get());
     }
     page.head("bridge_request_seconds", "histogram", "From the head of a request to its answer.");
-    for source in sources.iter() {
-        page.histogram(
-            "bridge_request_seconds",
-            source.integration.name.as_str(),
-            &source.integration.counters.latency,
-        );
+    for Counters { name, of } in integrations {
+        page.histogram("bridge_request_seconds", name, &of.latency);
     }
     for (name, help, value) in [
         (
@@ -113,11 +112,6 @@ pub(crate) fn render(sources: &SourceTable, stats: Stats, extra: Extra) -> Strin
     page.head("bridge_outbox_dead_total", "counter", "Stored messages that the hub refused for good.");
     page.sample("bridge_outbox_dead_total", &[], extra.buried);
     page.0
-}
-
-struct Counters<'a> {
-    name: &'a str,
-    of: &'a bridge_core::counters::IntegrationCounters,
 }
 
 struct Page(String);

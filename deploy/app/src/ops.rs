@@ -15,11 +15,12 @@ use bridge_core::trace::{End, Trace};
 use bridge_core::{Timestamp, Verdict};
 use codec::CodecSet;
 use http::{HeaderMap, StatusCode, header};
+use http_api::DeviceApi;
 use serde_json::{Value, json};
 use webhook::receiver::{Auth, Problem, Receiver};
 
 use crate::commands::Commands;
-use crate::metrics::{self, Extra};
+use crate::metrics::{self, Counters, Extra};
 use crate::replay::ReplayRequest;
 use crate::tryout::{self, Trial};
 
@@ -29,6 +30,7 @@ pub(crate) struct Operations(Arc<Inner>);
 
 struct Inner {
     receiver: Receiver,
+    device_api: DeviceApi,
     pipeline: Arc<Pipeline>,
     codecs: Arc<CodecSet>,
     commands: Commands,
@@ -50,13 +52,14 @@ impl Operations {
     /// Routes over these parts; `token` guards the traces.
     pub(crate) fn new(
         receiver: Receiver,
+        device_api: DeviceApi,
         pipeline: Arc<Pipeline>,
         codecs: Arc<CodecSet>,
         commands: Commands,
         token: Auth,
     ) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { receiver, pipeline, codecs, commands, token, extra, closing }))
+        Self(Arc::new(Inner { receiver, device_api, pipeline, codecs, commands, token, extra, closing }))
     }
 
     /// The routes.
@@ -124,7 +127,13 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
         buried: operations.0.pipeline.delivery.buried(),
         store_ok: operations.0.pipeline.delivery.store_error().is_none(),
     };
-    let page = metrics::render(&operations.0.receiver.table(), stats, extra);
+    let table = operations.0.receiver.table();
+    let integrations = table.iter().map(|source| &source.integration);
+    let mut integrations: Vec<Counters<'_>> = integrations
+        .map(|integration| Counters { name: integration.name.as_str(), of: &integration.counters })
+        .collect();
+    integrations.push(Counters { name: http_api::INTEGRATION, of: operations.0.device_api.counters() });
+    let page = metrics::render(&integrations, stats, extra);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use http_api::DeviceApi;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,6 +32,8 @@ pub struct ServerLimits {
 pub struct Front {
     /// Webhooks: asked first, because they are nearly all there is.
     pub(crate) receiver: Receiver,
+    /// Devices: second, for the same reason.
+    pub(crate) device_api: DeviceApi,
     /// Everything else.
     pub(crate) router: Router,
 }
@@ -39,6 +42,9 @@ impl Front {
     async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
         if Receiver::is_webhook(request.uri().path()) {
             return self.receiver.answer(request, Some(peer)).await;
+        }
+        if DeviceApi::is_ours(request.uri().path()) {
+            return self.device_api.answer(request).await;
         }
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -47,7 +47,7 @@ enum Command {
     /// Send commands to devices, and see what became of them.
     #[command(subcommand)]
     Commands(CommandCommand),
-    /// List, import, approve and remove devices.
+    /// List, import, approve and remove devices, and their tokens.
     #[command(subcommand)]
     Devices(Devices),
     /// List, show, replay and remove what could not be delivered.
@@ -103,7 +103,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 }
                 Command::Commands(command) => commands::command(command, &config).await?,
                 Command::Devices(command) => {
-                    commands::devices(command, &app::open_tool_store(&config)?, &config).await?
+                    let store = app::open_tool_store(&config)?;
+                    commands::devices(command, &store, &store, &config).await?
                 }
                 Command::DeadLetters(command) => {
                     commands::dead_letters(command, &app::open_tool_store(&config)?).await?

@@ -1,17 +1,11 @@
 //! Receives the requests of every integration: one loop of method, authentication, limits, decoding, delivery, answer.
 //! A connector cannot forget any of it. Not here: what a body means (connectors), what happens to an uplink (core).
 
-mod auth;
-mod body;
-mod problem;
-mod rate;
 mod source;
-mod tasks;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
@@ -24,15 +18,13 @@ use bridge_core::ports::RawRequest;
 use bridge_core::trace::{End, Step, Tracer};
 use bridge_core::{Decoded, Timestamp, Verdict};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
+use http_edge::body::media_type;
+use http_edge::{Refused, body, client, refused};
 use percent_encoding::percent_decode_str;
 
-pub use auth::{Auth, SecretDigest};
-pub use problem::Problem;
-use problem::{Refused, refused};
-pub use rate::RateLimit;
-pub use source::{LogGate, Source, SourceTable};
-pub use tasks::Tasks;
+pub use http_edge::{Auth, LogGate, Problem, RateLimit, SecretDigest, Tasks};
+pub use source::{Source, SourceTable};
 
 use crate::connector::{Reply, Request};
 
@@ -49,7 +41,6 @@ struct Inner {
     /// Is this peer a proxy whose `X-Forwarded-For` counts?
     is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     body_timeout: std::time::Duration,
-    next_request: AtomicU64,
     tasks: Tasks,
 }
 
@@ -66,7 +57,6 @@ impl Receiver {
             table: RwLock::new(Arc::new(table)),
             is_trusted_proxy,
             body_timeout,
-            next_request: AtomicU64::new(1),
             tasks: Tasks::default(),
         }))
     }
@@ -96,7 +86,7 @@ impl Receiver {
         let Some((source, path_device)) = self.target(request.uri().path()) else {
             return Problem::not_found().into_response();
         };
-        let Some(source) = source else { return Problem::unknown_integration().into_response() };
+        let Some(source) = source else { return unknown_integration().into_response() };
         self.handle(source, path_device, request, peer).await
     }
 
@@ -118,7 +108,7 @@ impl Receiver {
     /// Sends a dead letter's request through again.
     pub async fn replay(&self, source: &Arc<Source>, request: &RawRequest) -> Vec<Verdict> {
         let (clock, received_at) = (&self.0.pipeline.clock, self.0.pipeline.clock.wall());
-        let number = self.0.next_request.fetch_add(1, Relaxed);
+        let number = self.0.pipeline.traces.next_request();
         let tracer = Tracer::start(number, source.integration.name.clone(), received_at, clock.now());
         let method = request.method.parse().unwrap_or(http::Method::POST);
         let decoded = source.decode.decode(&Request {
@@ -179,7 +169,7 @@ impl Receiver {
         let counters = &source.integration.counters;
         counters.received.add(1);
         let _in_flight = counters.in_flight.enter();
-        let number = self.0.next_request.fetch_add(1, Relaxed);
+        let number = self.0.pipeline.traces.next_request();
         let (parts, body) = request.into_parts();
 
         let accepted = match self.check(&source, &parts, peer) {
@@ -227,7 +217,7 @@ impl Receiver {
         }
         let allowed = match &source.allows {
             None => true,
-            Some(allows) => self.sender(parts, peer).is_some_and(allows),
+            Some(allows) => client::address(parts, peer, &self.0.is_trusted_proxy).is_some_and(allows),
         };
         let query = parts.uri.query().unwrap_or_default();
         match source.auth.check(&parts.headers, query) {
@@ -235,27 +225,8 @@ impl Receiver {
                 Ok(()) => Ok(query),
                 Err(after) => Err(refused(Refusal::Overload, Problem::overload(after))),
             },
-            _ => Err(refused(Refusal::Unauthorized, Problem::unauthorized(&source.auth))),
+            _ => Err(refused(Refusal::Unauthorized, Problem::unauthorized(source.auth.challenge()))),
         }
-    }
-
-    /// Who sent it: the peer, or whom a trusted proxy names as the last one that it did not trust itself.
-    fn sender(&self, parts: &Parts, peer: Option<SocketAddr>) -> Option<IpAddr> {
-        let peer = peer?;
-        let trusted = |address: &IpAddr| (self.0.is_trusted_proxy)(*address);
-        if !trusted(&peer.ip()) {
-            return Some(peer.ip().to_canonical());
-        }
-        let hops = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
-        // Read from the right: what stands further left was written by the sender itself.
-        for hop in hops.iter().rev() {
-            let address: IpAddr = hop.parse().ok()?;
-            if !trusted(&address) {
-                return Some(address.to_canonical());
-            }
-        }
-        Some(peer.ip().to_canonical())
     }
 
     async fn deliver(
@@ -336,6 +307,11 @@ impl Arrived {
     }
 }
 
+fn unknown_integration() -> Problem {
+    let detail = "No integration of this name receives webhooks.";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-integration", "Unknown integration", detail)
+}
+
 /// The one place where verdicts become a status.
 fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict]) -> Response {
     let retry = verdicts.iter().filter_map(|verdict| match verdict {
@@ -350,9 +326,4 @@ fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict]) -> Response 
         Reply::Empty => StatusCode::OK.into_response(),
         Reply::Json(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
     }
-}
-
-fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use bridge_core::pipeline::Integration;
+use http_edge::{Auth, LogGate, RateLimit};
 
-use super::auth::Auth;
-use super::rate::RateLimit;
 use crate::connector::{Connector, Decode};
 
 /// One integration.
@@ -51,24 +49,5 @@ impl FromIterator<Source> for SourceTable {
     fn from_iter<I: IntoIterator<Item = Source>>(sources: I) -> Self {
         let named = sources.into_iter().map(|source| (source.integration.name.to_string(), Arc::new(source)));
         Self(named.collect())
-    }
-}
-
-/// Lets one log line pass in ten seconds and counts the others.
-#[derive(Debug, Default)]
-pub struct LogGate(Mutex<(Option<Instant>, u64)>);
-
-impl LogGate {
-    const EVERY: Duration = Duration::from_secs(10);
-
-    /// How many lines were held back since the last one that passed, when one may pass now.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if gate.0.is_some_and(|last| now.saturating_duration_since(last) < Self::EVERY) {
-            gate.1 += 1;
-            return None;
-        }
-        gate.0 = Some(now);
-        Some(std::mem::take(&mut gate.1))
     }
 }

@@ -175,7 +175,8 @@ fn hint(name: &str) -> String {
     )
 }
 
-fn read_secrets(
+/// Reads a list of secrets that a request can carry in that way.
+pub(super) fn read_secrets(
     field: &Field<'_>,
     scheme: Option<AuthScheme>,
     surroundings: &Surroundings<'_>,

@@ -21,7 +21,8 @@ use super::sheet::{Sheet, quoted, words};
 use super::units::size_range;
 
 const BODY: RangeInclusive<u64> = 1024..=64 << 20;
-const REGISTER: &[(&str, Register)] =
+/// What happens to a device that is heard for the first time.
+pub(super) const REGISTER: &[(&str, Register)] =
     &[("auto", Register::Auto), ("off", Register::Off), ("park", Register::Park)];
 const CASE: &[(&str, Case)] = &[("keep", Case::Keep), ("lower", Case::Lower), ("upper", Case::Upper)];
 /// The longest prefix, bytes: half of an id is left for the device.
@@ -68,6 +69,9 @@ pub(super) fn read_all(
             let parsed = IntegrationName::parse(name);
             if let Err(error) = &parsed {
                 field.mistake(format!("the name {error}; it stands in the webhook URL"));
+            }
+            if *name == http_api::INTEGRATION {
+                field.mistake("the name is that of the devices of devices_api; choose another");
             }
             let integration = Integration::read(field.section()?, name, connectors, surroundings, codecs);
             integration.zip(parsed.ok()).map(|(integration, name)| integration(name))
@@ -224,25 +228,28 @@ fn read_devices(section: Section<'_>, default_prefix: &str) -> DeviceRule {
 }
 
 fn read_codecs(section: &Section<'_>, known: &[CodecConfig]) -> Assignment {
-    let name = |field: &Field<'_>| {
-        let name = field.text()?;
-        if !codecs::is_known(name, known) {
-            let names = known.iter().map(|codec| codec.spec.name.as_str()).chain(BUILT_IN.iter().copied());
-            field.mistake(format!(
-                "there is no codec {name:?}; there are {}",
-                names.collect::<Vec<_>>().join(", ")
-            ));
-        }
-        Some(name.to_owned())
-    };
     Assignment {
-        default: section.optional("codec", name),
+        default: section.optional("codec", |field| read_codec(field, known)),
         profiles: section.or("profiles", BTreeMap::new(), |field| {
             let section = field.section()?;
-            let entries = section.entries().into_iter();
-            Some(entries.filter_map(|(profile, field)| Some((profile.to_owned(), name(&field)?))).collect())
+            let named =
+                |(profile, field): (&str, Field<'_>)| Some((profile.to_owned(), read_codec(&field, known)?));
+            Some(section.entries().into_iter().filter_map(named).collect())
         }),
     }
+}
+
+/// Reads the name of a codec.
+pub(super) fn read_codec(field: &Field<'_>, known: &[CodecConfig]) -> Option<String> {
+    let name = field.text()?;
+    if !codecs::is_known(name, known) {
+        let names = known.iter().map(|codec| codec.spec.name.as_str()).chain(BUILT_IN.iter().copied());
+        field.mistake(format!(
+            "there is no codec {name:?}; there are {}",
+            names.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    Some(name.to_owned())
 }
 
 fn read_map(section: &Section<'_>) -> BTreeMap<String, DeviceId> {

@@ -5,6 +5,7 @@ use super::bridge::Bridge;
 use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
+use super::devices_api::{DevicesApi, Gateway};
 use super::http::Http;
 use super::hub::Hub;
 use super::integration::Integration;
@@ -44,4 +45,6 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Commands::describe(sheet);
     Trace::describe(sheet);
     Log::describe(sheet);
+    DevicesApi::describe(sheet);
+    Gateway::describe(sheet);
 }

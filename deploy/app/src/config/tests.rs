@@ -1,5 +1,7 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
+mod gateways;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -412,6 +414,7 @@ fn keys_nobody_knows_are_refused_in_every_table() {
         "commands",
         "trace",
         "log",
+        "devices_api",
     ] {
         let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let told = mistakes(&format!("{header}zzz = 1"));
@@ -458,6 +461,9 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.hub.protocol = Hub::PROTOCOL;
     expected.integrations = in_force.integrations.clone();
     expected.codecs = in_force.codecs.clone();
+    expected.gateways = in_force.gateways.clone();
+    expected.devices_api.codec = Some("cayenne".into());
+    assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
     assert_eq!(in_force.codecs.len(), 3);
     assert_eq!(in_force, expected);
     assert!(matches!(in_force.hub.broker, Broker::Remote(Remote { tls: Some(_), credentials: Some(_), .. })));
@@ -509,7 +515,7 @@ fn the_template_explains_every_key_that_is_read() {
     for path in &asked {
         let (_, key) = path.rsplit_once('.').unwrap_or(("", path));
         let is_explained = tables.contains(path.as_str())
-            || ["integrations", "codecs"].contains(&path.as_str())
+            || ["integrations", "codecs", "gateways"].contains(&path.as_str())
             // Names of the reader's own stand in these.
             || ["variables", "fields", "profiles"].contains(&path.rsplit('.').nth(1).unwrap_or(""))
             // A connector without settings has no table for them.

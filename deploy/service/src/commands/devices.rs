@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::terminal::say;
 use anyhow::{Context, bail};
 use app::config::Config;
-use bridge_core::ports::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
+use bridge_core::ports::{Credentials, DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
 use bridge_core::{DeviceId, ExternalId, IntegrationName, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use super::tokens::{self, Tokens};
 
 /// What to do with devices.
 #[derive(Debug, clap::Subcommand)]
@@ -28,7 +30,7 @@ pub(crate) enum Devices {
         json: bool,
     },
     /// Add or update devices from a CSV file (with a header line) or a JSON file (an array of objects). Columns:
-    /// integration, external_id, and optionally id, name, tags (separated by ';'), codec, hub_id.
+    /// integration ("http" for devices that speak HTTP themselves), external_id, and optionally id, name, tags (separated by ';'), codec, hub_id.
     Import {
         /// The file; `.json` is JSON, all else CSV.
         file: PathBuf,
@@ -42,7 +44,10 @@ pub(crate) enum Devices {
         #[arg(required = true)]
         ids: Vec<String>,
     },
-    /// Forget devices. A device that is heard again registers again by its integration's rule.
+    /// Tokens of devices that speak HTTP.
+    #[command(subcommand)]
+    Token(Tokens),
+    /// Forget devices, and their tokens. A device that is heard again registers again by its integration's rule.
     Remove {
         /// Device ids.
         #[arg(required = true)]
@@ -51,7 +56,12 @@ pub(crate) enum Devices {
 }
 
 /// Runs it. False when a part of it failed.
-pub(crate) async fn run(command: Devices, registry: &dyn Registry, config: &Config) -> anyhow::Result<bool> {
+pub(crate) async fn run(
+    command: Devices,
+    registry: &dyn Registry,
+    credentials: &dyn Credentials,
+    config: &Config,
+) -> anyhow::Result<bool> {
     match command {
         Devices::List { integration, tag, parked, json } => {
             let filter = DeviceFilter {
@@ -71,7 +81,14 @@ pub(crate) async fn run(command: Devices, registry: &dyn Registry, config: &Conf
             })
             .await
         }
-        Devices::Remove { ids } => for_each(&ids, async |id| Ok(registry.remove(id).await?)).await,
+        Devices::Token(command) => tokens::run(command, registry, credentials, now()?).await,
+        Devices::Remove { ids } => {
+            for_each(&ids, async |id| {
+                credentials.remove_all(id).await?;
+                Ok(registry.remove(id).await?)
+            })
+            .await
+        }
     }
 }
 
@@ -168,17 +185,20 @@ impl Row {
 
     fn into_record(self, config: &Config, now: Timestamp) -> anyhow::Result<DeviceRecord> {
         let integration = IntegrationName::parse(&self.integration).context("integration")?;
-        let Some(configured) = config.integrations.iter().find(|i| i.name == integration) else {
+        let Some(naming) = config.naming(&integration) else {
             bail!("integration {integration} is not configured");
         };
         let external = ExternalId::parse(&self.external_id).context("external_id")?;
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let id = match given(self.id) {
             Some(id) => DeviceId::parse(&id).context("id")?,
-            None => {
-                configured.devices.naming.device_id(external.as_str()).context("id made of external_id")?
-            }
+            None => naming.device_id(external.as_str()).context("id made of external_id")?,
         };
+        if integration.as_str() == http_api::INTEGRATION && id.as_str() != external.as_str() {
+            bail!(
+                "a device of integration {integration} has one id: external_id {external} and id {id} differ"
+            );
+        }
         let tags = match self.tags {
             None => Vec::new(),
             Some(Tags::List(tags)) => tags,
@@ -222,10 +242,7 @@ async fn import(
             let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&text[..]);
             reader.deserialize().map(|row| Ok(row?)).collect()
         };
-    let now = Timestamp::from_millis(
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis().try_into()?,
-    )
-    .unwrap_or(Timestamp::EPOCH);
+    let now = now()?;
     let (mut created, mut updated, mut failed) = (0, 0, 0);
     for (number, row) in rows.into_iter().enumerate() {
         let outcome = match row.and_then(|row| row.into_record(config, now)) {
@@ -244,6 +261,11 @@ async fn import(
     let would = if dry_run { "would be " } else { "" };
     say!("{would}created {created}, {would}updated {updated}, failed {failed}");
     Ok(failed == 0)
+}
+
+fn now() -> anyhow::Result<Timestamp> {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(Timestamp::from_millis(since_epoch.as_millis().try_into()?).unwrap_or(Timestamp::EPOCH))
 }
 
 /// What the row leaves out stays as it was.

@@ -7,6 +7,7 @@ mod dead_letters;
 mod devices;
 mod init;
 mod outbox;
+mod tokens;
 mod watch;
 
 pub(crate) use codec::{CodecCommand, run as codec};

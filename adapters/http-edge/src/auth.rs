@@ -1,4 +1,4 @@
-//! Proof of an integration's secret. Secrets are kept and compared as SHA-256 digests, all of them every time, in
+//! Proof of a secret, such as an integration's. Secrets are kept and compared as SHA-256 digests, all of them every time, in
 //! constant time. Not here: where secrets come from.
 
 use base64::Engine;
@@ -16,6 +16,14 @@ impl SecretDigest {
     /// Digests a secret.
     pub fn of(secret: &[u8]) -> Self {
         Self(Sha256::digest(secret).into())
+    }
+
+    /// Whether a secret is one of these. All are compared every time.
+    pub fn any_of(secrets: &[Self], candidate: &[u8]) -> bool {
+        let candidate = Self::of(candidate);
+        let equal =
+            secrets.iter().fold(Choice::from(0), |found, secret| found | secret.0.ct_eq(&candidate.0));
+        equal.into()
     }
 }
 
@@ -39,38 +47,29 @@ impl Auth {
     }
 
     /// The query without the secret, when the request proves it.
-    pub(super) fn check(&self, headers: &HeaderMap, query: &str) -> Option<String> {
-        let scheme = |scheme: &str| {
-            let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-            let (name, rest) = value.split_at_checked(scheme.len())?;
-            name.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.trim_ascii())
-        };
+    pub fn check(&self, headers: &HeaderMap, query: &str) -> Option<String> {
         let mut rest = query.to_owned();
         let proved = match self {
             Self::Header(name, secrets) => {
-                headers.get(name).is_some_and(|value| matches(value.as_bytes(), secrets))
+                headers.get(name).is_some_and(|value| SecretDigest::any_of(secrets, value.as_bytes()))
             }
-            Self::Bearer(secrets) => scheme("Bearer ").is_some_and(|token| matches(token, secrets)),
-            Self::Basic(secrets) => scheme("Basic ")
-                .and_then(|text| BASE64_STANDARD.decode(text).ok())
-                .is_some_and(|credentials| matches(&credentials, secrets)),
+            Self::Bearer(secrets) => {
+                bearer(headers).is_some_and(|token| SecretDigest::any_of(secrets, token))
+            }
+            Self::Basic(secrets) => {
+                basic(headers).is_some_and(|credentials| SecretDigest::any_of(secrets, &credentials))
+            }
             Self::UrlToken(parameter, secrets) => {
-                let (tokens, others): (Vec<&str>, Vec<&str>) = query
-                    .split('&')
-                    .partition(|pair| pair.split_once('=').is_some_and(|(key, _)| key == parameter));
-                rest = others.join("&");
-                tokens.iter().any(|pair| {
-                    let value = pair.split_once('=').map_or("", |(_, value)| value);
-                    let value: Vec<u8> = percent_decode_str(value).collect();
-                    matches(&value, secrets)
-                })
+                let (tokens, others) = take_parameter(query, parameter);
+                rest = others;
+                tokens.iter().any(|token| SecretDigest::any_of(secrets, token))
             }
         };
         proved.then_some(rest)
     }
 
     /// The challenge of a 401 (RFC 9110 section 11.6.1); says the scheme and nothing else.
-    pub(super) fn challenge(&self) -> &'static str {
+    pub fn challenge(&self) -> &'static str {
         match self {
             Self::Basic(_) => "Basic realm=\"webhooks\"",
             Self::Header(..) | Self::Bearer(_) | Self::UrlToken(..) => "Bearer",
@@ -78,10 +77,30 @@ impl Auth {
     }
 }
 
-fn matches(candidate: &[u8], secrets: &[SecretDigest]) -> bool {
-    let candidate = SecretDigest::of(candidate);
-    let equal = secrets.iter().fold(Choice::from(0), |found, secret| found | secret.0.ct_eq(&candidate.0));
-    equal.into()
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1).
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    of_scheme(headers, "Bearer ")
+}
+
+/// `user:password` of `Authorization: Basic` (RFC 7617 section 2).
+pub fn basic(headers: &HeaderMap) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(of_scheme(headers, "Basic ")?).ok()
+}
+
+/// The decoded values of a query parameter, and the query without it.
+pub fn take_parameter(query: &str, parameter: &str) -> (Vec<Vec<u8>>, String) {
+    let is_it = |pair: &&str| pair.split_once('=').is_some_and(|(key, _)| key == parameter);
+    let (taken, others): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_it);
+    let value = |pair: &&str| {
+        percent_decode_str(pair.split_once('=').map_or("", |(_, value)| value)).collect::<Vec<u8>>()
+    };
+    (taken.iter().map(value).collect(), others.join("&"))
+}
+
+fn of_scheme<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h [u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (name, rest) = value.split_at_checked(scheme.len())?;
+    name.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.trim_ascii())
 }
 
 #[cfg(test)]

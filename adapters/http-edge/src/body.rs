@@ -10,18 +10,13 @@ use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::problem::{Problem, Refused, refused};
+use crate::problem::{Problem, Refused, refused};
 
 /// The body, decompressed.
 ///
 /// # Errors
 /// Over the limit before or after decompression, not in time, broken off, or in an encoding that is not taken.
-pub(super) async fn read<B>(
-    headers: &HeaderMap,
-    body: B,
-    limit: usize,
-    timeout: Duration,
-) -> Result<Bytes, Refused>
+pub async fn read<B>(headers: &HeaderMap, body: B, limit: usize, timeout: Duration) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -47,6 +42,12 @@ where
         Encoding::Gzip => inflate(MultiGzDecoder::new(&body[..]), limit),
         Encoding::Deflate => inflate(ZlibDecoder::new(&body[..]), limit),
     }
+}
+
+/// The media type of a body in lower case, without its parameters; empty when the sender does not say.
+pub fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 #[derive(Debug, PartialEq)]

@@ -6,20 +6,18 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use bridge_core::counters::Refusal;
 use http::{HeaderValue, Method, StatusCode, header};
-use serde_json::json;
-
-use super::auth::Auth;
+use serde_json::{Map, Value, json};
 
 /// A request that goes no further: for the counters, and for its sender. Boxed: it is the rare case.
-pub(super) type Refused = Box<(Refusal, Problem)>;
+pub type Refused = Box<(Refusal, Problem)>;
 
 /// See [`Refused`].
-pub(super) fn refused(refusal: Refusal, problem: Problem) -> Refused {
+pub fn refused(refusal: Refusal, problem: Problem) -> Refused {
     Box::new((refusal, problem))
 }
 
 /// An error answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
     /// The last part of the type.
@@ -27,6 +25,8 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     header: Option<(header::HeaderName, String)>,
+    /// Members of its own kind (RFC 9457 section 3.2).
+    members: Map<String, Value>,
 }
 
 impl Problem {
@@ -37,12 +37,27 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, kind, title, detail: detail.into(), header: None }
+        Self { status, kind, title, detail: detail.into(), header: None, members: Map::new() }
     }
 
-    fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
+    /// The same with a header of its own.
+    #[must_use]
+    pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
         self.header = Some((name, value.into()));
         self
+    }
+
+    /// The same with a member of its own kind.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with what is wrong, and where: a JSON pointer (RFC 6901) into the body.
+    #[must_use]
+    pub fn fault(self, pointer: &str, detail: &str) -> Self {
+        self.member("errors", json!([{ "pointer": pointer, "detail": detail }]))
     }
 
     /// Nothing is served at that path.
@@ -50,57 +65,75 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", "Nothing is served at this path.")
     }
 
-    pub(super) fn unknown_integration() -> Self {
-        let detail = "No integration of this name receives webhooks.";
-        Self::new(StatusCode::NOT_FOUND, "unknown-integration", "Unknown integration", detail)
-    }
-
-    pub(super) fn method(allowed: &[Method]) -> Self {
+    /// The path does not take the method.
+    pub fn method(allowed: &[Method]) -> Self {
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let detail = format!("This integration takes {allowed}.");
+        let detail = format!("This path takes {allowed}.");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
             .with(header::ALLOW, allowed)
     }
 
-    pub(super) fn unauthorized(auth: &Auth) -> Self {
-        let detail = "The request does not prove the secret of this integration.";
+    /// No secret, or a wrong one.
+    /// What was wrong with it is not said.
+    pub fn unauthorized(challenge: &'static str) -> Self {
+        let detail = "The request does not prove a secret that is good here.";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
-            .with(header::WWW_AUTHENTICATE, auth.challenge())
+            .with(header::WWW_AUTHENTICATE, challenge)
     }
 
-    pub(super) fn too_large(limit: usize) -> Self {
-        let detail = format!("The body is larger than the {limit} bytes that this integration takes.");
+    /// The body is over the limit, in bytes.
+    pub fn too_large(limit: usize) -> Self {
+        let detail = format!("The body is larger than the {limit} bytes that are taken here.");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large", detail)
     }
 
-    pub(super) fn encoding() -> Self {
+    /// A content encoding that is not taken.
+    pub fn encoding() -> Self {
         let detail = "Send the body as it is, or with one of gzip and deflate.";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "Unsupported encoding", detail)
             .with(header::ACCEPT_ENCODING, "gzip, deflate, identity")
     }
 
-    pub(super) fn timeout() -> Self {
+    /// The body did not come in time.
+    pub fn timeout() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "Timeout", "The body did not come in time.")
             .with(header::CONNECTION, "close")
     }
 
-    pub(super) fn malformed(detail: &str) -> Self {
+    /// A media type that is not taken; these are.
+    pub fn media_type(taken: &[&str]) -> Self {
+        let taken = taken.join(", ");
+        let detail = format!("Send the body as one of {taken}.");
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Unsupported media type",
+            detail,
+        )
+        .with(header::ACCEPT, taken)
+    }
+
+    /// The body does not parse.
+    pub fn malformed(detail: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request", detail)
     }
 
-    pub(super) fn unavailable(after: Duration) -> Self {
+    /// It was not taken and may be sent again.
+    pub fn unavailable(after: Duration) -> Self {
         let detail = "The message was not taken. Send it again later.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail)
             .with(header::RETRY_AFTER, after.as_secs().max(1).to_string())
     }
 
-    pub(super) fn overload(after: Duration) -> Self {
-        let detail = "This integration is over its rate. Send it again later.";
+    /// Over its rate.
+    pub fn overload(after: Duration) -> Self {
+        let detail = "These are more requests than are taken from one sender. Send it again later.";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail)
             .with(header::RETRY_AFTER, after.as_secs().max(1).to_string())
     }
 
-    pub(super) fn internal() -> Self {
+    /// A bug of the bridge.
+    pub fn internal() -> Self {
         let detail = "The bridge failed. The message may or may not have been taken; send it again.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
@@ -113,12 +146,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:device-bridge:problem:{}", self.kind),
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Value::Object(body) = &mut body {
+            body.extend(self.members);
+        }
         let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut response = (self.status, [content_type], body.to_string()).into_response();
         if let Some((name, value)) = self.header

@@ -1,0 +1,423 @@
+//! The API: each request through route, method, caller, scope, rate, body, device, delivery, answer, in this order. Not
+//! here: what a body says ([`crate::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use bridge_core::counters::{IntegrationCounters, Refusal};
+use bridge_core::keyring::Keyring;
+use bridge_core::naming::{Case, NamingRule};
+use bridge_core::pipeline::{Intake, Integration, Pipeline};
+use bridge_core::ports::RawRequest;
+use bridge_core::registrar::{DeviceRule, Register};
+use bridge_core::trace::{End, Step, Tracer};
+use bridge_core::{
+    Decoded, DeviceId, ExternalDevice, IntegrationName, MessageId, Reason, Timestamp, Verdict,
+};
+use bytes::Bytes;
+use http::request::Parts as Head;
+use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
+
+use crate::answer::{self, Named};
+use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller};
+use crate::fault::Fault;
+use crate::formats::Formats;
+use crate::item::Items;
+use crate::route::Route;
+use crate::settings::Settings;
+use crate::{INTEGRATION, azure, properties};
+
+/// Answers devices and gateways. Cheap to clone.
+#[derive(Clone)]
+pub struct DeviceApi(Arc<Inner>);
+
+/// What the API is made of.
+pub struct Parts {
+    /// [`INTEGRATION`] as a name.
+    pub name: IntegrationName,
+    /// Where messages go.
+    pub pipeline: Arc<Pipeline>,
+    /// Whose token is whose.
+    pub keyring: Arc<Keyring>,
+    /// For bodies that are not JSON.
+    pub formats: Arc<dyn Formats>,
+    /// Never the same twice, also not after a restart: the key of an item that has none.
+    pub unique: Box<dyn Fn() -> [u8; 16] + Send + Sync>,
+    /// Keeps what outlives its request.
+    pub tasks: Tasks,
+    /// For a body to arrive.
+    pub body_timeout: Duration,
+}
+
+struct Inner {
+    parts: Parts,
+    current: RwLock<Arc<Current>>,
+    counters: Arc<IntegrationCounters>,
+    refusal_log: LogGate,
+}
+
+/// Settings, and what follows from them.
+struct Current {
+    settings: Arc<Settings>,
+    /// For devices that speak for themselves.
+    own: Integration,
+    /// For devices that a gateway speaks for.
+    guests: Integration,
+}
+
+impl DeviceApi {
+    /// An API of these parts.
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        let counters = Arc::new(IntegrationCounters::default());
+        let current = RwLock::new(Arc::new(Current::new(&parts.name, &counters, settings)));
+        Self(Arc::new(Inner { parts, current, counters, refusal_log: LogGate::default() }))
+    }
+
+    /// Answers the paths of [`is_ours`](Self::is_ours).
+    pub fn router(&self) -> Router {
+        let api = self.clone();
+        let answer = async move |request: axum::extract::Request| match Self::is_ours(request.uri().path()) {
+            true => api.answer(request).await,
+            false => Problem::not_found().into_response(),
+        };
+        Router::new()
+            .route("/v1/devices/{*path}", axum::routing::any(answer.clone()))
+            .route("/api/{function}", axum::routing::any(answer))
+    }
+
+    /// Whether a path is one of the API's; what it names is seen later.
+    pub fn is_ours(path: &str) -> bool {
+        Route::is_ours(path)
+    }
+
+    /// Puts other settings in their place; requests under way end with the old ones. Rates begin anew.
+    pub fn replace(&self, settings: Settings) {
+        let current = Current::new(&self.0.parts.name, &self.0.counters, settings);
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &IntegrationCounters {
+        &self.0.counters
+    }
+
+    /// Whose token is whose; to be refreshed from time to time.
+    pub fn keyring(&self) -> &Keyring {
+        &self.0.parts.keyring
+    }
+
+    /// Answers a request. A server calls it without a router in between.
+    pub async fn answer<B>(&self, request: http::Request<B>) -> Response
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let current = self.current();
+        let route = current.settings.enabled.then(|| Route::of(request.uri().path())).flatten();
+        let Some(route) = route else { return Problem::not_found().into_response() };
+        let Parts { pipeline, .. } = &self.0.parts;
+        let entered = pipeline.clock.now();
+        self.0.counters.received.add(1);
+        let _in_flight = self.0.counters.in_flight.enter();
+        let number = pipeline.traces.next_request();
+        let (head, body) = request.into_parts();
+        let admitted = self.admit(&current, route, &head, body).await;
+        let received_at = pipeline.clock.wall();
+        let mut tracer = Tracer::start(number, self.0.parts.name.clone(), received_at, pipeline.clock.now());
+        let (caller, arrived) = match admitted {
+            Ok((caller, request)) => (caller, Arrived { request, received_at }),
+            Err(refused) => return self.refuse(tracer, *refused),
+        };
+        tracer.step(Step::Authenticated, pipeline.clock.now());
+        let understood = match arrived.decode(&*self.0.parts.formats) {
+            Ok((device, items)) => {
+                tracer.step(Step::Decoded, pipeline.clock.now());
+                tracer.trace_mut().device = Some(device.clone());
+                let placed = self.place(&current, &caller, &arrived, &device).await;
+                placed.map(|()| (device, items))
+            }
+            Err(fault) => Err(answer::faulty(&arrived.request.route, &fault)),
+        };
+        let (device, items) = match understood {
+            Ok(understood) => understood,
+            Err(refused) => return self.refuse(tracer, *refused),
+        };
+        let response = self.deliver(current, caller, arrived, device, items, tracer).await;
+        self.0.counters.latency.observe(pipeline.clock.now().saturating_duration_since(entered));
+        response
+    }
+
+    /// Sends a dead letter's request through again.
+    pub async fn replay(&self, request: &RawRequest) -> Vec<Verdict> {
+        let Parts { pipeline, formats, unique, name, .. } = &self.0.parts;
+        let received_at = pipeline.clock.wall();
+        let current = self.current();
+        let arrived = Arrived { request: Request::of_raw(request), received_at };
+        let decoded = match arrived.decode(&**formats) {
+            Ok((device, items)) => {
+                let uplinks = items.into_uplinks(&device, None, unique);
+                Decoded { uplinks, problems: Vec::new() }
+            }
+            Err(fault) => Decoded::problem(Reason::Unmappable, fault.detail),
+        };
+        let number = pipeline.traces.next_request();
+        let intake = Intake {
+            integration: &current.own,
+            decoded,
+            received_at,
+            request: &|| request.clone(),
+            replayed: true,
+            tracer: Tracer::start(number, name.clone(), received_at, pipeline.clock.now()),
+        };
+        pipeline.accept(intake).await
+    }
+}
+
+impl DeviceApi {
+    fn current(&self) -> Arc<Current> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything before the body is looked into, and the body.
+    async fn admit<B>(
+        &self,
+        current: &Arc<Current>,
+        route: Route,
+        head: &Head,
+        body: B,
+    ) -> Result<(Caller, Request), Refused>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let settings = &current.settings;
+        if head.method != route.method() {
+            return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
+        }
+        let (caller, challenge) = match route {
+            Route::Azure => {
+                let query = head.uri.query().unwrap_or_default();
+                (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
+            }
+            Route::Telemetry(_) | Route::Properties(_) => {
+                let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
+                (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
+            }
+        };
+        let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
+        if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
+            rate.admit().map_err(answer::overload)?;
+        }
+        match &route {
+            Route::Telemetry(device) | Route::Properties(device) => {
+                let device = device.as_ref().ok_or_else(answer::unknown_device)?;
+                check_share(settings, &caller, device)?;
+            }
+            Route::Azure => {}
+        }
+        let taken = route.media_types();
+        let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
+        let media_type = media_type.unwrap_or_else(|| taken[0].to_owned());
+        if !taken.contains(&media_type.as_str()) {
+            return Err(refused(Refusal::Encoding, Problem::media_type(taken)));
+        }
+        let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
+        let body = body::read(&head.headers, body, settings.body_limit, self.0.parts.body_timeout).await?;
+        Ok((caller, Request { route, media_type, key, body }))
+    }
+
+    /// Whether the device may pass: the caller may speak for it, and the registry lets it in.
+    async fn place(
+        &self,
+        current: &Current,
+        caller: &Caller,
+        arrived: &Arrived,
+        device: &DeviceId,
+    ) -> Result<(), Refused> {
+        if arrived.request.route == Route::Azure {
+            check_share(&current.settings, caller, device)?;
+        }
+        let integration = current.integration(caller);
+        let external = ExternalDevice::new(device.as_str());
+        let resolved = self.0.parts.pipeline.registrar.resolve(
+            &integration.name,
+            &integration.devices,
+            &external,
+            arrived.received_at,
+        );
+        match resolved.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
+            Err(error) => Err(store_failed(&error)),
+        }
+    }
+
+    async fn deliver(
+        &self,
+        current: Arc<Current>,
+        caller: Caller,
+        arrived: Arrived,
+        device: DeviceId,
+        items: Items,
+        tracer: Tracer,
+    ) -> Response {
+        let inner = self.0.clone();
+        // When the sender hangs up, what was begun is still brought to its end.
+        let work = self.0.parts.tasks.to_the_end(async move {
+            let integration = current.integration(&caller);
+            let is_batch = items.is_batch;
+            let ids: Vec<Option<String>> = items.items.iter().map(|item| item.id.clone()).collect();
+            let key = arrived.request.key.as_deref();
+            let uplinks = items.into_uplinks(&device, key, &inner.parts.unique);
+            let message = |key| MessageId::new(&integration.name, key);
+            let names: Vec<Named> = ids
+                .into_iter()
+                .zip(&uplinks)
+                .map(|(id, uplink)| Named { id, message: message(&uplink.key) })
+                .collect();
+            let intake = Intake {
+                integration,
+                decoded: Decoded { uplinks, problems: Vec::new() },
+                received_at: arrived.received_at,
+                request: &|| arrived.request.to_raw(),
+                replayed: false,
+                tracer,
+            };
+            let verdicts = inner.parts.pipeline.accept(intake).await;
+            answer::answer(&arrived.request.route, is_batch, &names, &verdicts)
+        });
+        match work.await {
+            Ok(response) => response,
+            Err(panicked) => {
+                tracing::error!(error = %panicked, "a request could not be brought to its end");
+                Problem::internal().into_response()
+            }
+        }
+    }
+
+    fn refuse(&self, tracer: Tracer, (refusal, problem): (Refusal, Problem)) -> Response {
+        self.0.counters.refuse(refusal);
+        if let Some(suppressed) = self.0.refusal_log.admit(self.0.parts.pipeline.clock.now()) {
+            let (refusal, detail) = (refusal.as_str(), problem.detail());
+            tracing::warn!(integration = INTEGRATION, refusal, detail, suppressed, "request refused");
+        }
+        let detail = problem.detail().to_owned();
+        self.0.parts.pipeline.traces.keep(tracer.end(End::Refused(refusal), Some(detail)));
+        problem.into_response()
+    }
+}
+
+impl Current {
+    fn new(name: &IntegrationName, counters: &Arc<IntegrationCounters>, settings: Settings) -> Self {
+        let integration = |register| Integration {
+            name: name.clone(),
+            source: INTEGRATION,
+            devices: DeviceRule {
+                register,
+                // The id in the path is the id in the hub.
+                naming: NamingRule { case: Case::Keep, ..NamingRule::default() },
+            },
+            counters: counters.clone(),
+        };
+        let (own, guests) = (integration(Register::Off), integration(settings.register));
+        Self { settings: Arc::new(settings), own, guests }
+    }
+
+    fn integration(&self, caller: &Caller) -> &Integration {
+        match caller {
+            Caller::Device(_) => &self.own,
+            Caller::Gateway(..) => &self.guests,
+        }
+    }
+}
+
+/// A request that has passed all checks but those of its content.
+struct Request {
+    route: Route,
+    media_type: String,
+    key: Option<String>,
+    body: Bytes,
+}
+
+struct Arrived {
+    request: Request,
+    received_at: Timestamp,
+}
+
+impl Arrived {
+    fn decode(&self, formats: &dyn Formats) -> Result<(DeviceId, Items), Fault> {
+        let Request { route, media_type, body, .. } = &self.request;
+        let device = match route {
+            Route::Azure => return azure::read(body),
+            Route::Telemetry(device) | Route::Properties(device) => device.clone(),
+        };
+        let device = device.ok_or_else(|| Fault::at("", "the path names no device"))?;
+        let items = match route {
+            Route::Properties(_) => properties::read(body)?,
+            _ => crate::body::read(media_type, body, formats, self.received_at)?,
+        };
+        Ok((device, items))
+    }
+}
+
+impl Request {
+    fn to_raw(&self) -> RawRequest {
+        let device = match &self.route {
+            Route::Telemetry(device) | Route::Properties(device) => device.as_ref(),
+            Route::Azure => None,
+        };
+        RawRequest {
+            method: self.route.method().to_string(),
+            path_device: device.map(ToString::to_string),
+            // A key of Azure's clients stands in it.
+            query: String::new(),
+            content_type: Some(self.media_type.clone()),
+            body: self.body.to_vec(),
+        }
+    }
+
+    fn of_raw(raw: &RawRequest) -> Self {
+        let device = raw.path_device.as_deref().map(|device| DeviceId::parse(device).ok());
+        let route = match (raw.method.as_str(), device) {
+            (_, None) => Route::Azure,
+            ("PATCH", Some(device)) => Route::Properties(device),
+            (_, Some(device)) => Route::Telemetry(device),
+        };
+        let media_type = raw.content_type.clone().unwrap_or_default();
+        Self { route, media_type, key: None, body: raw.body.clone().into() }
+    }
+}
+
+/// Scope, then rate: whoever may not speak for a device does not use up its share.
+fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Result<(), Refused> {
+    if !caller.may_speak_for(device) {
+        return Err(answer::out_of_scope());
+    }
+    match &settings.rate {
+        Some(rate) => rate.admit(&device.to_shared()).map_err(answer::overload),
+        None => Ok(()),
+    }
+}
+
+fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
+    tracing::warn!(%error, "a device could not be looked up");
+    answer::unavailable()
+}
+
+/// The key of the request (draft-ietf-httpapi-idempotency-key-header: a structured string; bare words are common). None when
+/// it cannot be one; none within when there is none.
+#[allow(clippy::option_option, reason = "absent and wrong are two things")]
+fn idempotency_key(head: &Head) -> Option<Option<String>> {
+    const LONGEST: usize = 256;
+    let mut values = head.headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Some(None) };
+    let text = value.to_str().ok()?.trim();
+    let key = match text.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"')?.replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => text.to_owned(),
+    };
+    let is_good = values.next().is_none() && (1..=LONGEST).contains(&key.len());
+    is_good.then_some(Some(key))
+}

@@ -1,0 +1,26 @@
+//! What devices and gateways say over HTTP becomes uplinks: telemetry and properties, and the request that Azure's
+//! stateless device bridge takes. [`DeviceApi`] answers; the other modules are its parts. Not here: what happens to an
+//! uplink afterwards (`bridge-core`), payload codecs (behind [`Formats`]), and anything towards a device.
+
+mod answer;
+mod api;
+mod azure;
+mod body;
+mod caller;
+mod fault;
+mod formats;
+mod item;
+mod pattern;
+mod properties;
+mod route;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use api::{DeviceApi, Parts};
+pub use formats::{Format, Formats};
+pub use pattern::{DevicePattern, PatternError};
+pub use settings::{Gateway, Settings};
+
+/// The integration that devices of this API belong to, and the source of their messages.
+pub const INTEGRATION: &str = "http";

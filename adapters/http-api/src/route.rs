@@ -1,0 +1,89 @@
+//! What a path names. Not here: what is done there.
+
+use bridge_core::DeviceId;
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// Below it are the devices.
+const DEVICES: &str = "/v1/devices/";
+/// Where Azure's stateless bridge listens: the name of its function, in which Azure does not look at case.
+const AZURE: &str = "/api/IoTCIntegration";
+
+/// A path of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// `/v1/devices/{id}/telemetry`; none when no device can have that id.
+    Telemetry(Option<DeviceId>),
+    /// `/v1/devices/{id}/properties`; the same.
+    Properties(Option<DeviceId>),
+    /// Azure's: the device is in the body.
+    Azure,
+}
+
+impl Route {
+    /// Whether a path is one of the API's; what it names is seen later.
+    pub(crate) fn is_ours(path: &str) -> bool {
+        path.starts_with(DEVICES) || path.eq_ignore_ascii_case(AZURE)
+    }
+
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        if path.eq_ignore_ascii_case(AZURE) {
+            return Some(Self::Azure);
+        }
+        let (device, resource) = path.strip_prefix(DEVICES)?.split_once('/')?;
+        let device = percent_decode_str(device).decode_utf8().ok();
+        let device = device.and_then(|device| DeviceId::parse(&device).ok());
+        match resource {
+            "telemetry" => Some(Self::Telemetry(device)),
+            "properties" => Some(Self::Properties(device)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn method(&self) -> Method {
+        match self {
+            Self::Telemetry(_) | Self::Azure => Method::POST,
+            Self::Properties(_) => Method::PATCH,
+        }
+    }
+
+    /// The media types that it takes. None at all counts as the first.
+    pub(crate) fn media_types(&self) -> &'static [&'static str] {
+        match self {
+            Self::Telemetry(_) => &[
+                "application/json",
+                "application/senml+json",
+                "application/senml+cbor",
+                "application/cbor",
+                "text/plain",
+                "application/octet-stream",
+            ],
+            Self::Properties(_) => &["application/json", "application/merge-patch+json"],
+            Self::Azure => &["application/json"],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_devices() {
+        let id = |text| DeviceId::parse(text).ok();
+        for (path, route) in [
+            ("/v1/devices/d1/telemetry", Some(Route::Telemetry(id("d1")))),
+            ("/v1/devices/eui-7%3A0/properties", Some(Route::Properties(id("eui-7:0")))),
+            ("/v1/devices/a%2Fb/telemetry", Some(Route::Telemetry(None))),
+            ("/v1/devices//telemetry", Some(Route::Telemetry(None))),
+            ("/v1/devices/d1/telemetry/", None),
+            ("/v1/devices/d1", None),
+            ("/api/IoTCIntegration", Some(Route::Azure)),
+            ("/api/iotcintegration", Some(Route::Azure)),
+            ("/api/IoTCIntegration/", None),
+        ] {
+            assert_eq!(Route::of(path), route, "{path}");
+        }
+        assert!(Route::is_ours("/v1/devices/d1") && !Route::is_ours("/v1/device"));
+    }
+}

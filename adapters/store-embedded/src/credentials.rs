@@ -1,0 +1,97 @@
+//! The credentials port.
+
+use bridge_core::ports::{BoxFuture, Credential, Credentials, StoreResult, TokenDigest};
+use bridge_core::{DeviceId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::EmbeddedStore;
+use crate::dead_letters::parsed;
+use crate::outbox::meta;
+
+impl Credentials for EmbeddedStore {
+    fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
+        let Credential { digest, device, created } = credential.clone();
+        self.write(move |connection| {
+            let inserted = connection
+                .prepare_cached(
+                    "INSERT INTO credentials (digest, device, created) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![digest.as_bytes(), device.as_str(), created.as_millis()])?;
+            changed_when(connection, inserted)
+        })
+    }
+
+    fn find<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<Option<Credential>>> {
+        let digest = *digest;
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT digest, device, created FROM credentials WHERE digest = ?1")?
+                .query_row([digest.as_bytes()], credential)
+                .optional()
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        device: Option<&'a DeviceId>,
+        after: Option<&'a Credential>,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<Credential>>> {
+        let device = device.map(ToString::to_string);
+        let (after_device, after_digest) = match after {
+            Some(after) => (after.device.to_string(), after.digest.as_bytes().to_vec()),
+            None => Default::default(),
+        };
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT digest, device, created FROM credentials WHERE (device, digest) > (?1, ?2) \
+                     AND (?3 IS NULL OR device = ?3) ORDER BY device, digest LIMIT ?4",
+                )?
+                .query_map(params![after_device, after_digest, device, limit], credential)?
+                .collect()
+        })
+    }
+
+    fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>> {
+        let digest = *digest;
+        self.write(move |connection| {
+            let removed = connection
+                .prepare_cached("DELETE FROM credentials WHERE digest = ?1")?
+                .execute([digest.as_bytes()])?;
+            changed_when(connection, removed)
+        })
+    }
+
+    fn remove_all<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, StoreResult<u64>> {
+        let device = device.to_string();
+        self.write(move |connection| {
+            let removed =
+                connection.prepare_cached("DELETE FROM credentials WHERE device = ?1")?.execute([device])?;
+            changed_when(connection, removed)?;
+            Ok(removed as u64)
+        })
+    }
+
+    fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        self.read(|connection| meta(connection, "credentials_version"))
+    }
+}
+
+/// Tells every cache, also in other processes, when rows have changed; whether any have.
+fn changed_when(connection: &Connection, rows: usize) -> rusqlite::Result<bool> {
+    if rows > 0 {
+        connection
+            .prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'credentials_version'")?
+            .execute([])?;
+    }
+    Ok(rows > 0)
+}
+
+fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
+    Ok(Credential {
+        digest: TokenDigest::from_bytes(row.get(0)?),
+        device: parsed(1, &row.get::<_, String>(1)?, |text| DeviceId::parse(text).ok())?,
+        created: Timestamp::from_millis(row.get(2)?).unwrap_or(Timestamp::EPOCH),
+    })
+}
