@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
+    ("coap-proto", &[]),
     ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec"]),
     ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &[]),

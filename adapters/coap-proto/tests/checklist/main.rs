@@ -1,0 +1,8 @@
+//! The behaviour of an endpoint, line by line: a test is named after its line in the checklist (M message layer, O options
+//! and content, B blockwise, S observe). Not here: other implementations; those are driven over sockets elsewhere.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bench;
+mod message_layer;
+mod options;
