@@ -17,6 +17,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// What a peer gets that has not shown that it receives at its address. None: every peer is trusted, as behind DTLS.
     pub unverified: Option<Unverified>,
+    /// How many new requests a peer may send; none: any number.
+    pub rate: Option<Rate>,
     /// Options beside those of this crate that the application understands.
     pub understood: Vec<u16>,
 }
@@ -108,6 +110,8 @@ pub struct Limits {
     pub observers_per_peer: usize,
     /// Addresses that are remembered as verified.
     pub verified: usize,
+    /// Peers whose rate is remembered; a peer that was pushed out begins anew.
+    pub rates: usize,
 }
 
 impl Default for Limits {
@@ -131,6 +135,7 @@ impl Default for Limits {
             observers: 100_000,
             observers_per_peer: 64,
             verified: 100_000,
+            rates: 100_000,
         }
     }
 }
@@ -189,6 +194,16 @@ impl Default for Unverified {
     fn default() -> Self {
         Unverified { factor: 3, instead: Instead::Echo, echo_lifetime: Duration::from_secs(247) }
     }
+}
+
+/// A rate of new requests per peer. Over it, they get 4.29 with Max-Age (RFC 8516); and when as many more as `burst` follow
+/// before there is room again, nothing.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    /// Requests per second in the long run.
+    pub per_second: f64,
+    /// Requests at once.
+    pub burst: u32,
 }
 
 /// What takes the place of an answer that is too long for an unverified peer.

@@ -142,7 +142,8 @@ impl<P: Clone + Eq + Hash> Dedup<P> {
         }
     }
 
-    fn remove(&mut self, name: u64) {
+    /// Forgets a message, so that its repetition is new.
+    pub(crate) fn remove(&mut self, name: u64) {
         let Some(key) = self.order.remove(&name) else { return };
         if let Some(entry) = self.entries.remove(&key) {
             self.bytes -= length(&entry);

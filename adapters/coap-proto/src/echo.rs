@@ -1,12 +1,13 @@
 //! Echo values (RFC 9175 section 2) without state: time of issue and a tag over time and peer; and the peers that returned
 //! one. Not here: when to ask for one.
 
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+
+use crate::recent::Recent;
 
 const TIME: usize = 4;
 const TAG: usize = 8;
@@ -14,9 +15,7 @@ const TAG: usize = 8;
 pub(crate) struct Echo<P> {
     secret: [u8; 32],
     start: Instant,
-    verified: HashMap<P, (u64, Instant)>,
-    order: BTreeMap<u64, P>,
-    next: u64,
+    verified: Recent<P, Instant>,
 }
 
 impl<P: Clone + Eq + Hash> Echo<P> {
@@ -25,7 +24,7 @@ impl<P: Clone + Eq + Hash> Echo<P> {
         for chunk in secret.chunks_exact_mut(8) {
             chunk.copy_from_slice(&random().to_le_bytes());
         }
-        Echo { secret, start, verified: HashMap::new(), order: BTreeMap::new(), next: 0 }
+        Echo { secret, start, verified: Recent::new() }
     }
 
     /// A value for that peer.
@@ -49,26 +48,16 @@ impl<P: Clone + Eq + Hash> Echo<P> {
 
     /// Remembers that the peer receives at its address.
     pub(crate) fn verify(&mut self, now: Instant, peer: &P, limit: usize) {
-        if let Some((name, _)) = self.verified.insert(peer.clone(), (self.next, now)) {
-            self.order.remove(&name);
-        }
-        self.order.insert(self.next, peer.clone());
-        self.next += 1;
-        while self.verified.len() > limit {
-            let Some((_, oldest)) = self.order.pop_first() else { return };
-            self.verified.remove(&oldest);
-        }
+        self.verified.insert(peer.clone(), now, limit);
     }
 
     /// Whether the peer returned a value within that time.
     pub(crate) fn is_verified(&self, now: Instant, peer: &P, lifetime: Duration) -> bool {
-        self.verified.get(peer).is_some_and(|(_, at)| now < *at + lifetime)
+        self.verified.get(peer).is_some_and(|at| now < *at + lifetime)
     }
 
     pub(crate) fn forget_peer(&mut self, peer: &P) {
-        if let Some((name, _)) = self.verified.remove(peer) {
-            self.order.remove(&name);
-        }
+        self.verified.remove(peer);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -133,7 +122,7 @@ mod tests {
         let minute = Duration::from_secs(60);
         let known: Vec<u16> = (0..11).filter(|peer| echo.is_verified(start, peer, minute)).collect();
         assert_eq!(known, [7, 9, 10]);
-        assert_eq!((echo.verified.len(), echo.order.len()), (3, 3));
+        assert_eq!(echo.verified.len(), 3);
         assert!(!echo.is_verified(start + minute, &10, minute));
     }
 }

@@ -9,16 +9,20 @@ mod dedup;
 mod echo;
 mod endpoint;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod link_format;
 mod message;
 mod options;
+mod rate;
+mod recent;
 mod registry;
 mod stats;
 mod timers;
 
 pub use block::{BadBlock, Block, Szx};
 pub use code::Code;
-pub use config::{Blockwise, Config, Instead, Limits, Tokens, Transmission, Unverified};
+pub use config::{Blockwise, Config, Instead, Limits, Rate, Tokens, Transmission, Unverified};
 pub use content::{Request, Response};
 pub use endpoint::{Endpoint, Held};
 pub use event::{Ended, Event, Failure, Handle, ObservationId, RequestId, SendError, Transmit};

@@ -35,6 +35,8 @@ pub struct Stats {
     pub bad_options: u64,
     /// Requests refused with 5.03 for want of room.
     pub overloaded: u64,
+    /// Requests refused with 4.29 or dropped because their peer sends too many.
+    pub limited: u64,
     /// Requests that the application never answered.
     pub unanswered: u64,
     /// Echo challenges sent.

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use crate::echo::Echo;
 use crate::event::{Ended, Event, Failure, Handle, Transmit};
+use crate::rate::Buckets;
 use crate::{Config, Stats};
 
 use self::client::Client;
@@ -39,6 +40,7 @@ pub struct Endpoint<P> {
     client: Client<P>,
     observers: Observers<P>,
     echo: Echo<P>,
+    rates: Buckets<P>,
     start: Instant,
 }
 
@@ -73,6 +75,8 @@ pub struct Held {
     pub observers: usize,
     /// Verified addresses.
     pub verified: usize,
+    /// Peers whose rate is remembered.
+    pub rates: usize,
     /// Things that are due at some time.
     pub timers: usize,
 }
@@ -89,6 +93,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             client: Client::new(),
             observers: Observers::new(),
             echo,
+            rates: Buckets::new(),
             start: now,
         }
     }
@@ -159,6 +164,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         self.server.snapshots.forget_peer(timers, peer);
         self.core.dedup.forget_peer(peer);
         self.echo.forget_peer(peer);
+        self.rates.forget_peer(peer);
         self.settle(now);
     }
 
@@ -188,6 +194,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             snapshot_bytes: self.server.snapshots.bytes(),
             observers: self.observers.len(),
             verified: self.echo.len(),
+            rates: self.rates.len(),
             timers: self.core.timers.len(),
         }
     }

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::dedup::Seen;
 use crate::event::{Ended, Event, Failure, Handle};
-use crate::{Code, DecodeError, Message, Type, number};
+use crate::rate::Verdict;
+use crate::{Code, DecodeError, Message, Response, Type, number};
 
 use super::Endpoint;
 use super::core::Owner;
@@ -97,11 +98,29 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             acknowledged: false,
             multicast: arrival == Arrival::Multicast,
         };
+        if !self.is_within_rate(now, &inbound) {
+            return;
+        }
         if arrival == Arrival::Truncated {
             self.on_truncated_request(now, &inbound, &message);
         } else {
             self.on_request(now, inbound, message);
         }
+    }
+
+    /// Whether the peer may send this request now; if not, it is answered, or forgotten so that it may come again.
+    fn is_within_rate(&mut self, now: Instant, inbound: &Inbound<P>) -> bool {
+        let Some(rate) = &self.core.config.rate else { return true };
+        let verdict = self.rates.take(now, rate, &inbound.peer, self.core.config.limits.rates);
+        if verdict == Verdict::Pass {
+            return true;
+        }
+        self.core.stats.limited += 1;
+        match verdict {
+            Verdict::Refuse(seconds) => self.reply(now, inbound, Response::too_many(seconds)),
+            _ => self.core.dedup.remove(inbound.seen),
+        }
+        false
     }
 
     fn on_separate_response(&mut self, now: Instant, peer: P, message: Message, seen: u64, arrival: Arrival) {

@@ -8,3 +8,4 @@ mod blockwise;
 mod message_layer;
 mod observe;
 mod options;
+mod surroundings;
