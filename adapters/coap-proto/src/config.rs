@@ -147,6 +147,9 @@ pub struct Blockwise {
     pub size: Szx,
     /// The longest body that is taken, in bytes; more gets 4.13.
     pub max_body: usize,
+    /// Whether bodies that leave in blocks carry a random Request-Tag, so that late blocks of an older body are not taken
+    /// for theirs (RFC 9175 section 3.4). Servers that do not know it ignore it.
+    pub request_tags: bool,
     /// How long a transfer may rest before it is forgotten.
     pub lifetime: Duration,
     /// How long a transfer must rest before a new one may take its place when there are too many.
@@ -158,6 +161,7 @@ impl Default for Blockwise {
         Blockwise {
             size: Szx::MAX,
             max_body: 1 << 20,
+            request_tags: true,
             lifetime: Duration::from_secs(247),
             evict_after: Duration::from_secs(10),
         }

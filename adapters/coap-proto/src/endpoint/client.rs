@@ -324,7 +324,8 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let token = token.unwrap_or_else(|| self.fresh_token());
         let exchange = self.client.exchanges.get_mut(&name).ok_or(SendError::Gone)?;
         let plain = exchange.observation.is_some();
-        let (options, payload): (Options, Bytes) = exchange.transfer.message(&self.core.config, plain);
+        let (options, payload): (Options, Bytes) =
+            exchange.transfer.message(&self.core.config, plain, &mut self.core.random);
         let request = exchange.transfer.request();
         let kind = if request.confirmable { Type::Confirmable } else { Type::NonConfirmable };
         let message = Message { kind, code: request.code, mid: 0, token: token.clone(), options, payload };

@@ -241,8 +241,10 @@ impl<P: Clone + Eq + Hash> Core<P> {
     /// Forgets what is on its way to a peer, and says to whom it belonged. With `reuse_ids` the message ids are forgotten
     /// too: only when the peer is another one than before.
     pub(crate) fn abandon(&mut self, peer: &P, reuse_ids: bool) -> Vec<Owner> {
-        let mids: Vec<u16> =
+        let mut mids: Vec<u16> =
             self.sent.keys().filter(|(other, _)| other == peer).map(|(_, mid)| *mid).collect();
+        // The order of a map is another in every run.
+        mids.sort_unstable();
         let mut owners = Vec::new();
         for mid in mids {
             if let Some(sent) = self.sent.remove(&(peer.clone(), mid)) {

@@ -12,6 +12,7 @@ use super::Endpoint;
 use super::core::{Outgoing, Owner};
 use super::reply::{Inbound, cut};
 use super::server::Terms;
+use super::snapshots::Question;
 use super::uploads::Key;
 
 /// How many non-confirmable notifications are remembered for a reset.
@@ -22,7 +23,7 @@ struct Observation<P> {
     peer: P,
     token: Token,
     key: Key<P>,
-    question: u64,
+    question: Question,
     /// The size that the client asked for.
     block: Option<Szx>,
     sequence: u32,

@@ -17,7 +17,7 @@ use crate::{Block, Code, Instead, Message, Options, Request, Response, Type, num
 use super::Endpoint;
 use super::core::Task;
 use super::reply::{Inbound, cache_key, cut, too_large, validate};
-use super::snapshots::Snapshots;
+use super::snapshots::{Question, Snapshots};
 use super::uploads::{Key, Step, Uploads, preferred};
 
 /// A request that waits for the application.
@@ -32,7 +32,7 @@ struct Pending<P> {
 #[derive(Debug, Clone)]
 pub(crate) struct Terms<P> {
     pub(crate) key: Key<P>,
-    pub(crate) question: u64,
+    pub(crate) question: Question,
     pub(crate) safe: bool,
     pub(crate) etags: Vec<Bytes>,
     pub(crate) block1: Option<Block>,
@@ -272,13 +272,16 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         mut message: Message,
         (block1, block2): (Option<Block>, Option<Block>),
     ) {
-        let key: Key<P> = (inbound.peer.clone(), cache_key(message.code, &message.options));
+        let mut options = message.options.clone();
+        let tagged: Key<P> = (inbound.peer.clone(), cache_key(message.code, &options));
+        options.remove(number::REQUEST_TAG);
+        let key: Key<P> = (inbound.peer.clone(), cache_key(message.code, &options));
         let safe = message.code.is_safe();
         let format = message.options.uint(number::CONTENT_FORMAT).map(|format| format as u16);
         if let Some(later) =
             block2.filter(|block| block.num > 0 && block1.is_none_or(|b| b.num == 0 && !b.more))
         {
-            let question = (!message.payload.is_empty()).then(|| question(format, &message.payload));
+            let question = question(format, &message.payload, &message.options);
             let core = &mut self.core;
             let kept = self.server.snapshots.get(now, (&core.config, &mut core.timers), &key, question);
             if let Some(response) = kept {
@@ -299,7 +302,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
                 self.server.uploads.block(
                     now,
                     (&core.config, &mut core.timers),
-                    &key,
+                    &tagged,
                     (block, &message.payload),
                     (format, announced),
                 )
@@ -313,7 +316,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
                 let observe = message.options.uint(number::OBSERVE);
                 let terms = Terms {
                     key,
-                    question: question(format, &body),
+                    question: question(format, &body, &message.options),
                     safe,
                     etags,
                     block1,
@@ -399,9 +402,17 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
 /// After how many seconds a client should come back when there is no room.
 const RETRY_SECONDS: u32 = 5;
 
-/// A name for the body of a request.
-fn question(format: Option<u16>, body: &Bytes) -> u64 {
-    digest(body) ^ format.map_or(0, |format| u64::from(format) + 1)
+/// Names for the body and the tags of a request.
+fn question(format: Option<u16>, body: &Bytes, options: &Options) -> Question {
+    let mut tags = Vec::new();
+    for tag in options.all(number::REQUEST_TAG) {
+        tags.push(tag.len() as u8);
+        tags.extend_from_slice(tag);
+    }
+    Question {
+        body: (!body.is_empty()).then(|| digest(body) ^ format.map_or(0, |format| u64::from(format) + 1)),
+        tags: (!tags.is_empty()).then(|| digest(&tags)),
+    }
 }
 
 fn is_discovery(request: &Request) -> bool {

@@ -11,11 +11,25 @@ use crate::{Config, Response};
 use super::core::Task;
 use super::uploads::Key;
 
+/// What a response answers, beside method and options: names of the request's body and of its Request-Tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) body: Option<u64>,
+    pub(crate) tags: Option<u64>,
+}
+
+impl Question {
+    /// Whether a request for a later block is about this one: what it leaves out, it does not deny.
+    fn takes(self, later: Question) -> bool {
+        let same = |own: Option<u64>, other: Option<u64>| other.is_none() || own == other;
+        same(self.body, later.body) && same(self.tags, later.tags)
+    }
+}
+
 #[derive(Debug)]
 struct Snapshot<P> {
     key: Key<P>,
-    /// Which request body it answers; none when there was none.
-    question: u64,
+    question: Question,
     response: Response,
     timer: Option<TimerKey>,
 }
@@ -48,7 +62,7 @@ impl<P: Clone + Eq + Hash> Snapshots<P> {
         now: Instant,
         (config, timers): (&Config, &mut Timers<Task<P>>),
         key: &Key<P>,
-        question: u64,
+        question: Question,
         response: &Response,
     ) {
         self.forget(timers, key);
@@ -77,17 +91,17 @@ impl<P: Clone + Eq + Hash> Snapshots<P> {
         self.snapshots.insert(name, snapshot);
     }
 
-    /// The answer that was kept for a request, when its body was this one or is left out.
+    /// The answer that was kept for a request.
     pub(crate) fn get(
         &mut self,
         now: Instant,
         (config, timers): (&Config, &mut Timers<Task<P>>),
         key: &Key<P>,
-        question: Option<u64>,
+        question: Question,
     ) -> Option<Response> {
         let name = *self.by_key.get(key)?;
         let snapshot = self.snapshots.get_mut(&name)?;
-        if question.is_some_and(|question| question != snapshot.question) {
+        if !snapshot.question.takes(question) {
             return None;
         }
         timers.cancel(snapshot.timer);

@@ -8,12 +8,17 @@ use crate::{Block, Code, Config, Options, Request, Response, Szx, number};
 /// How often a transfer begins again before it is given up.
 const MAX_RESTARTS: u32 = 2;
 
+/// Bytes of a Request-Tag.
+const REQUEST_TAG: usize = 4;
+
 /// The transfer of one request and its response.
 #[derive(Debug)]
 pub(crate) struct Transfer {
     request: Request,
     upload: Option<Upload>,
     download: Option<Download>,
+    /// Tells this upload, and the answer to it, from others.
+    tag: Option<Bytes>,
     restarts: u32,
 }
 
@@ -49,7 +54,7 @@ impl Transfer {
     pub(crate) fn new(request: Request, config: &Config) -> Transfer {
         let szx = config.blockwise.size;
         let upload = (request.body.len() > szx.bytes()).then_some(Upload { szx, offset: 0, sent: 0 });
-        Transfer { request, upload, download: None, restarts: 0 }
+        Transfer { request, upload, download: None, tag: None, restarts: 0 }
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -69,10 +74,22 @@ impl Transfer {
 
     /// Options and payload of the next message. `plain`: it belongs to an observation that has its own token, so it must not
     /// register again.
-    pub(crate) fn message(&mut self, config: &Config, plain: bool) -> (Options, Bytes) {
+    pub(crate) fn message(
+        &mut self,
+        config: &Config,
+        plain: bool,
+        random: &mut dyn FnMut() -> u64,
+    ) -> (Options, Bytes) {
         let mut options = self.request.options.clone();
         if plain {
             options.remove(number::OBSERVE);
+        }
+        let tagged = options.has(number::REQUEST_TAG) || !config.blockwise.request_tags;
+        if self.upload.is_some() && self.tag.is_none() && !tagged {
+            self.tag = Some(Bytes::copy_from_slice(&random().to_be_bytes()[..REQUEST_TAG]));
+        }
+        if let Some(tag) = &self.tag {
+            options.push(number::REQUEST_TAG, tag.clone());
         }
         if let Some(download) = &self.download {
             options.remove(number::OBSERVE);
@@ -162,6 +179,7 @@ impl Transfer {
             return None;
         }
         self.upload = Some(Upload { szx, offset: 0, sent: 0 });
+        self.tag = None;
         Some(Next::Send)
     }
 

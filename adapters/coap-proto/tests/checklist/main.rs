@@ -6,6 +6,8 @@
 mod bench;
 mod blockwise;
 mod message_layer;
+mod net;
+mod network;
 mod observe;
 mod options;
 mod surroundings;

@@ -378,6 +378,47 @@ fn o14_request_tags_tell_transfers_apart() {
 }
 
 #[test]
+fn o14_the_answer_in_blocks_belongs_to_its_tag() {
+    let mut bench = bench();
+    let post = |mid, tag: &[u8]| con(Code::POST, mid, "/r").body(b"?").with(number::REQUEST_TAG, tag);
+    bench.serve(&post(1, b"a"), Response::content(OPAQUE, b"A".repeat(1500)));
+    let rest = |mid| con(Code::POST, mid, "/r").uint(number::BLOCK2, 1 << 4 | 6);
+    assert_eq!(bench.ask(&rest(2).with(number::REQUEST_TAG, b"a")).payload.as_ref(), [b'A'; 476]);
+    assert_eq!(bench.ask(&rest(3)).payload.as_ref(), [b'A'; 476]);
+    let other = bench.ask(&rest(4).with(number::REQUEST_TAG, b"b"));
+    assert_eq!(other.code, Code::REQUEST_ENTITY_INCOMPLETE);
+}
+
+#[test]
+fn o14_our_uploads_are_tagged() {
+    for request_tags in [true, false] {
+        let mut config = Config::default();
+        config.blockwise.request_tags = request_tags;
+        let mut bench = Bench::new(config);
+        let mut tags = Vec::new();
+        for _ in 0..2 {
+            let put = Request::new(Code::PUT, "/r").with_body(OPAQUE, vec![1; 2000]);
+            bench.endpoint.request(bench.now, PEER, put).unwrap();
+            let first = one(bench.sent());
+            let tag = first.options.get(number::REQUEST_TAG).cloned();
+            let go = piggyback(&first, Code::CONTINUE, "").uint(number::BLOCK1, 1 << 3 | 6);
+            let second = one(bench.feed(&go));
+            assert_eq!(second.options.get(number::REQUEST_TAG), tag.as_ref());
+            tags.push(tag);
+            bench.feed(&piggyback(&second, Code::CHANGED, ""));
+        }
+        assert_eq!(tags[0].is_some(), request_tags);
+        assert!(!request_tags || tags[0] != tags[1]);
+        // A body that fits needs none.
+        bench
+            .endpoint
+            .request(bench.now, PEER, Request::new(Code::PUT, "/r").with_body(OPAQUE, "x"))
+            .unwrap();
+        assert!(!one(bench.sent()).options.has(number::REQUEST_TAG));
+    }
+}
+
+#[test]
 fn o15_hop_limit_is_taken_and_means_nothing_without_a_proxy() {
     let mut bench = bench();
     bench.request(&con(Code::GET, 1, "/a").uint(number::HOP_LIMIT, 1));
