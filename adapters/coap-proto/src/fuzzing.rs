@@ -300,6 +300,12 @@ impl World {
     fn look(&mut self) {
         self.drain();
         let (held, most) = (self.endpoint.held(), &self.limits);
+        // Each of these has one thing that is due, or two.
+        let due = held.in_flight
+            + held.uploads
+            + held.snapshots
+            + held.delayed
+            + 2 * (held.peers + held.pending + held.requests);
         let pairs = [
             (held.dedup_entries, most.dedup_entries),
             (held.dedup_bytes, most.dedup_bytes),
@@ -315,6 +321,8 @@ impl World {
             (held.observers, most.observers),
             (held.verified, most.verified),
             (held.rates, most.rates),
+            (held.delayed, most.pending),
+            (held.timers, due),
         ];
         assert!(pairs.iter().all(|(held, most)| held <= most), "{held:?} is over {most:?}");
     }

@@ -79,6 +79,8 @@ pub(crate) struct Core<P> {
     pub(crate) dedup: Dedup<P>,
     /// Messages that got their id and left since the last look.
     pub(crate) started: Vec<(Owner, u16, Type)>,
+    /// Answers to multicasts that wait for their time.
+    pub(crate) delayed: usize,
     senders: HashMap<P, Sender>,
     by_age: BTreeMap<u64, P>,
     sent: HashMap<(P, u16), Sent>,
@@ -96,6 +98,7 @@ impl<P: Clone + Eq + Hash> Core<P> {
             stats: Stats::default(),
             dedup: Dedup::new(),
             started: Vec::new(),
+            delayed: 0,
             senders: HashMap::new(),
             by_age: BTreeMap::new(),
             sent: HashMap::new(),

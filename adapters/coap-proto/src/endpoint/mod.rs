@@ -77,6 +77,8 @@ pub struct Held {
     pub verified: usize,
     /// Peers whose rate is remembered.
     pub rates: usize,
+    /// Answers to multicasts that wait for their time.
+    pub delayed: usize,
     /// Things that are due at some time.
     pub timers: usize,
 }
@@ -195,6 +197,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             observers: self.observers.len(),
             verified: self.echo.len(),
             rates: self.rates.len(),
+            delayed: self.core.delayed,
             timers: self.core.timers.len(),
         }
     }
@@ -219,7 +222,10 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             Task::Stale(name) => self.on_stale(name),
             Task::DropUpload(name) => self.server.uploads.drop_upload(&mut self.core.timers, name),
             Task::DropSnapshot(name) => self.server.snapshots.remove(&mut self.core.timers, name),
-            Task::Transmit(transmit) => self.core.transmit(transmit.peer, transmit.payload),
+            Task::Transmit(transmit) => {
+                self.core.delayed -= 1;
+                self.core.transmit(transmit.peer, transmit.payload);
+            }
         }
     }
 

@@ -189,7 +189,8 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let wait = Duration::from_millis((self.core.random)() % leisure);
         message.mid = (self.core.random)() as u16;
         let transmit = crate::Transmit { peer: inbound.peer.clone(), payload: message.encode() };
-        if self.core.timers.len() < self.core.config.limits.pending * 8 {
+        if self.core.delayed < self.core.config.limits.pending {
+            self.core.delayed += 1;
             self.core.timers.schedule(now + wait, Task::Transmit(transmit));
         }
     }

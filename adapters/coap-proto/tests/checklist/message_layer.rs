@@ -277,6 +277,20 @@ fn m10_the_queue_is_bounded() {
 }
 
 #[test]
+fn m10_what_is_forgotten_before_its_turn_is_not_sent() {
+    let mut bench = bench();
+    let send =
+        |bench: &mut Bench| bench.endpoint.request(bench.now, PEER, Request::new(Code::GET, "/a")).unwrap();
+    let (_, second, _) = (send(&mut bench), send(&mut bench), send(&mut bench));
+    let first = one(bench.sent());
+    bench.endpoint.forget(bench.now, second);
+    assert_eq!(bench.endpoint.held().queued, 1);
+    let third = one(bench.feed(&piggyback(&first, Code::CONTENT, "x")));
+    assert_eq!(bench.feed(&piggyback(&third, Code::CONTENT, "x")), []);
+    assert_eq!(bench.events().len(), 2);
+}
+
+#[test]
 fn m11_a_slow_answer_is_a_separate_response() {
     let mut bench = bench();
     let get = con(Code::GET, 1, "/separate");

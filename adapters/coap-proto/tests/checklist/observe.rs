@@ -313,6 +313,8 @@ fn s06_our_client_deregisters_or_forgets() {
     // Forgotten: the next notification is refused, confirmable or not.
     let (handle, registration) = observing(&mut bench);
     bench.endpoint.forget(bench.now, handle);
+    let held = bench.endpoint.held();
+    assert_eq!((held.requests, held.tokens, held.timers), (0, 0, held.peers));
     assert_eq!(bench.ask(&notification(&registration, 1, 11, "x")), empty(Type::Reset, 1));
     let news = Message { kind: Type::Confirmable, ..notification(&registration, 2, 12, "x") };
     assert_eq!(bench.ask(&news), empty(Type::Reset, 2));
