@@ -1,7 +1,7 @@
 //! Which messages came before, and what was answered (RFC 7252 section 4.5). Bounded in count, per peer and in bytes; the
 //! oldest makes room. Not here: what to do with a duplicate.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
@@ -25,19 +25,34 @@ pub(crate) enum Seen {
 #[derive(Debug)]
 struct Entry {
     name: u64,
+    digest: u64,
     at: Instant,
     lifetime: Duration,
-    digest: u64,
     answer: Option<Option<Bytes>>,
+}
+
+/// The entries of a peer, the oldest and so the smallest name first; the ids once more, to be looked through.
+#[derive(Debug, Default)]
+struct Log {
+    mids: VecDeque<u16>,
+    entries: VecDeque<Entry>,
+}
+
+impl Log {
+    fn find(&self, mid: u16) -> Option<&Entry> {
+        self.entries.get(self.mids.iter().position(|other| *other == mid)?)
+    }
+
+    fn position(&self, name: u64) -> Option<usize> {
+        self.entries.binary_search_by_key(&name, |entry| entry.name).ok()
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Dedup<P> {
-    entries: HashMap<(P, u16), Entry>,
-    /// All entries by age.
-    order: BTreeMap<u64, (P, u16)>,
-    /// The entries of a peer by age.
-    peers: HashMap<P, BTreeSet<(u64, u16)>>,
+    logs: HashMap<P, Log>,
+    /// All entries by name, which is by age.
+    order: BTreeMap<u64, (Instant, P)>,
     next: u64,
     bytes: usize,
     pub(crate) evicted: u64,
@@ -45,14 +60,7 @@ pub(crate) struct Dedup<P> {
 
 impl<P: Clone + Eq + Hash> Dedup<P> {
     pub(crate) fn new() -> Self {
-        Dedup {
-            entries: HashMap::new(),
-            order: BTreeMap::new(),
-            peers: HashMap::new(),
-            next: 0,
-            bytes: 0,
-            evicted: 0,
-        }
+        Dedup { logs: HashMap::new(), order: BTreeMap::new(), next: 0, bytes: 0, evicted: 0 }
     }
 
     /// Looks a message up, and remembers it when it is new.
@@ -65,95 +73,103 @@ impl<P: Clone + Eq + Hash> Dedup<P> {
         datagram: &[u8],
     ) -> Seen {
         let digest = digest(datagram);
+        let mut old = None;
         let mut reused = false;
-        let key = (peer.clone(), mid);
-        if let Some(entry) = self.entries.get(&key) {
-            if now < entry.at + entry.lifetime {
-                if entry.digest == digest {
-                    return entry.answer.clone().map_or(Seen::Running, Seen::Answered);
-                }
-                reused = true;
+        if let Some(log) = self.logs.get(peer)
+            && let Some(entry) = log.find(mid)
+        {
+            let alive = now < entry.at + entry.lifetime;
+            if alive && entry.digest == digest {
+                return entry.answer.clone().map_or(Seen::Running, Seen::Answered);
             }
-            let name = entry.name;
-            self.remove(name);
+            reused = alive;
+            old = Some(entry.name);
+        }
+        if let Some(name) = old {
+            self.remove(peer, name);
         }
         let name = self.next;
         self.next += 1;
         let times = &config.transmission;
         let lifetime = if confirmable { times.exchange_lifetime } else { times.non_lifetime };
-        self.entries.insert(key.clone(), Entry { name, at: now, lifetime, digest, answer: None });
-        self.order.insert(name, key);
-        self.peers.entry(peer.clone()).or_default().insert((name, mid));
-        self.make_room(config, peer);
+        let log = self.logs.entry(peer.clone()).or_default();
+        log.mids.push_back(mid);
+        log.entries.push_back(Entry { name, digest, at: now, lifetime, answer: None });
+        let surplus = log.entries.len() > config.limits.dedup_entries_per_peer;
+        let oldest = log.entries.front().map(|entry| entry.name);
+        self.order.insert(name, (now, peer.clone()));
+        if let Some(oldest) = oldest.filter(|_| surplus) {
+            self.remove(peer, oldest);
+            self.evicted += 1;
+        }
+        self.make_room(config);
         if reused { Seen::Reused(name) } else { Seen::New(name) }
     }
 
     /// Remembers the answer to a message; `None` when it has none.
-    pub(crate) fn answer(&mut self, config: &Config, name: u64, answer: Option<Bytes>) {
-        let Some(key) = self.order.get(&name) else { return };
-        let peer = key.0.clone();
-        if let Some(entry) = self.entries.get_mut(key) {
-            self.bytes -= length(entry);
-            entry.answer = Some(answer);
-            self.bytes += length(entry);
+    pub(crate) fn answer(&mut self, config: &Config, peer: &P, name: u64, answer: Option<Bytes>) {
+        let Some(log) = self.logs.get_mut(peer) else { return };
+        let Some(entry) = log.position(name).and_then(|at| log.entries.get_mut(at)) else { return };
+        self.bytes -= length(entry);
+        entry.answer = Some(answer);
+        self.bytes += length(entry);
+        self.make_room(config);
+    }
+
+    /// Forgets a message, so that its repetition is new.
+    pub(crate) fn remove(&mut self, peer: &P, name: u64) {
+        self.order.remove(&name);
+        let Some(log) = self.logs.get_mut(peer) else { return };
+        if let Some(at) = log.position(name)
+            && let Some(entry) = log.entries.remove(at)
+        {
+            log.mids.remove(at);
+            self.bytes -= length(&entry);
         }
-        self.make_room(config, &peer);
+        if log.entries.is_empty() {
+            self.logs.remove(peer);
+        }
     }
 
     /// Forgets what is too old.
     pub(crate) fn expire(&mut self, now: Instant, config: &Config) {
         while self.next_expiry(config).is_some_and(|at| at <= now) {
-            let Some((&name, _)) = self.order.first_key_value() else { return };
-            self.remove(name);
+            self.remove_oldest();
         }
     }
 
     /// When there is something to forget.
     pub(crate) fn next_expiry(&self, config: &Config) -> Option<Instant> {
-        let (_, key) = self.order.first_key_value()?;
-        Some(self.entries.get(key)?.at + config.transmission.exchange_lifetime)
+        let (_, (at, _)) = self.order.first_key_value()?;
+        Some(*at + config.transmission.exchange_lifetime)
     }
 
     pub(crate) fn forget_peer(&mut self, peer: &P) {
-        while let Some(&(name, _)) = self.peers.get(peer).and_then(BTreeSet::first) {
-            self.remove(name);
+        for entry in self.logs.remove(peer).unwrap_or_default().entries {
+            self.order.remove(&entry.name);
+            self.bytes -= length(&entry);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.order.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn make_room(&mut self, config: &Config, peer: &P) {
+    fn make_room(&mut self, config: &Config) {
         let limits = &config.limits;
-        while let Some(own) = self.peers.get(peer).filter(|own| own.len() > limits.dedup_entries_per_peer) {
-            let Some(&(name, _)) = own.first() else { return };
-            self.remove(name);
-            self.evicted += 1;
-        }
-        while self.entries.len() > limits.dedup_entries || self.bytes > limits.dedup_bytes {
-            let Some((&name, _)) = self.order.first_key_value() else { return };
-            self.remove(name);
+        while self.order.len() > limits.dedup_entries || self.bytes > limits.dedup_bytes {
+            self.remove_oldest();
             self.evicted += 1;
         }
     }
 
-    /// Forgets a message, so that its repetition is new.
-    pub(crate) fn remove(&mut self, name: u64) {
-        let Some(key) = self.order.remove(&name) else { return };
-        if let Some(entry) = self.entries.remove(&key) {
-            self.bytes -= length(&entry);
-        }
-        let (peer, mid) = key;
-        if let Some(own) = self.peers.get_mut(&peer) {
-            own.remove(&(name, mid));
-            if own.is_empty() {
-                self.peers.remove(&peer);
-            }
+    fn remove_oldest(&mut self) {
+        if let Some((name, (_, peer))) = self.order.pop_first() {
+            self.remove(&peer, name);
         }
     }
 }

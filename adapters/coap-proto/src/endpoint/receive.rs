@@ -85,7 +85,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             }
         };
         if message.code.is_response() {
-            return self.on_separate_response(now, peer, message, seen, arrival);
+            return self.on_separate_response(now, &peer, message, seen, arrival);
         }
         let inbound = Inbound {
             peer,
@@ -118,14 +118,21 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         self.core.stats.limited += 1;
         match verdict {
             Verdict::Refuse(seconds) => self.reply(now, inbound, Response::too_many(seconds)),
-            _ => self.core.dedup.remove(inbound.seen),
+            _ => self.core.dedup.remove(&inbound.peer, inbound.seen),
         }
         false
     }
 
-    fn on_separate_response(&mut self, now: Instant, peer: P, message: Message, seen: u64, arrival: Arrival) {
+    fn on_separate_response(
+        &mut self,
+        now: Instant,
+        peer: &P,
+        message: Message,
+        seen: u64,
+        arrival: Arrival,
+    ) {
         let confirmable = message.kind == Type::Confirmable;
-        let exchange = self.exchange_of(&peer, &message.token).filter(|_| arrival == Arrival::Whole);
+        let exchange = self.exchange_of(peer, &message.token).filter(|_| arrival == Arrival::Whole);
         let refused = exchange.is_none() || !self.is_understood(&message);
         if exchange.is_none() {
             self.core.stats.unmatched += 1;
@@ -137,9 +144,10 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             (false, true) if message.options.has(number::OBSERVE) => Some(Type::Reset),
             (false, _) => None,
         };
-        let datagram =
-            answer.map(|kind| self.core.transmit_empty(peer, kind, message.mid)).filter(|_| confirmable);
-        self.core.dedup.answer(&self.core.config, seen, datagram);
+        let datagram = answer
+            .map(|kind| self.core.transmit_empty(peer.clone(), kind, message.mid))
+            .filter(|_| confirmable);
+        self.core.dedup.answer(&self.core.config, peer, seen, datagram);
         if let Some(name) = exchange {
             self.on_response(now, name, message);
         }

@@ -119,7 +119,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             }
         };
         if inbound.confirmable && !inbound.acknowledged {
-            self.core.dedup.answer(&self.core.config, inbound.seen, Some(datagram.clone()));
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, Some(datagram.clone()));
             return self.core.transmit(inbound.peer.clone(), datagram);
         }
         let confirmable = inbound.confirmable;
@@ -127,7 +127,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let trusted = self.trusts(now, &inbound.peer);
         let retransmits = if trusted { self.core.config.transmission.max_retransmit } else { 0 };
         if !confirmable {
-            self.core.dedup.answer(&self.core.config, inbound.seen, None);
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, None);
         }
         if inbound.multicast {
             return self.reply_later(now, inbound, message);
@@ -150,7 +150,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         if inbound.confirmable && !inbound.acknowledged {
             inbound.acknowledged = true;
             let datagram = self.core.transmit_empty(inbound.peer.clone(), Type::Acknowledgement, inbound.mid);
-            self.core.dedup.answer(&self.core.config, inbound.seen, Some(datagram));
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, Some(datagram));
         }
     }
 
@@ -158,7 +158,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         if inbound.confirmable {
             self.acknowledge(&mut inbound.clone());
         } else {
-            self.core.dedup.answer(&self.core.config, inbound.seen, None);
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, None);
         }
     }
 

@@ -130,7 +130,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
                 return self.reply(now, &inbound, Response::error(Code::BAD_OPTION, &text));
             }
             // RFC 7252 section 5.4.1: a non-confirmable message is rejected.
-            self.core.dedup.answer(&self.core.config, inbound.seen, None);
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, None);
             if !inbound.multicast {
                 self.core.transmit_empty(inbound.peer, Type::Reset, message.mid);
             }
