@@ -32,7 +32,7 @@ pub struct Transmission {
     pub ack_random_factor: f64,
     /// MAX_RETRANSMIT, 4.
     pub max_retransmit: u32,
-    /// NSTART: interactions in flight per peer, 1.
+    /// NSTART: interactions in flight per peer, at least 1.
     pub nstart: usize,
     /// PROBING_RATE in bytes per second, 1: a non-confirmable request without an answer keeps its place that long.
     pub probing_rate: u32,

@@ -196,7 +196,7 @@ impl<P: Clone + Eq + Hash> Core<P> {
     /// Lets the next message of a peer's queue go, when it may.
     pub(crate) fn pump(&mut self, now: Instant, peer: &P) {
         loop {
-            let nstart = self.config.transmission.nstart;
+            let nstart = self.config.transmission.nstart.max(1);
             let Some(sender) = self.senders.get_mut(peer) else { return };
             let Some(at) = sender.queue.iter().position(|next| !next.counts || sender.open < nstart) else {
                 return;
