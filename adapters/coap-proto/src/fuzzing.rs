@@ -78,8 +78,10 @@ struct World {
     handles: Vec<Handle>,
     observations: Vec<ObservationId>,
     last: Option<(u8, Message)>,
-    /// Bytes that came in with this step, and how many times as many may go out.
+    /// Bytes that came in with this step, when it is a datagram.
     allowed: Option<usize>,
+    /// Whether answers to peers that are not verified have at most three times the bytes of their request.
+    frugal: bool,
 }
 
 impl World {
@@ -132,6 +134,7 @@ impl World {
             observations: Vec::new(),
             last: None,
             allowed: None,
+            frugal: settings & 12 == 4,
         }
     }
 
@@ -272,13 +275,19 @@ impl World {
     }
 
     fn drain(&mut self) {
-        let mut out = 0;
+        let (mut out, mut answers) = (0, 0);
         while let Some(transmit) = self.endpoint.poll_transmit() {
             check_message(&transmit.payload);
             out += transmit.payload.len();
             if let Ok(message) = Message::decode(&transmit.payload, MAX_EXTENDED_TOKEN) {
+                if !message.code.is_request() && !message.options.has(number::OBSERVE) {
+                    answers += transmit.payload.len();
+                }
                 self.last = Some((transmit.peer, message));
             }
+        }
+        if let Some(asked) = self.allowed.filter(|_| self.frugal && self.endpoint.held().verified == 0) {
+            assert!(answers <= 3 * asked, "{answers} bytes for {asked}, to anybody who asks");
         }
         // An answer at once is not longer than a block and what stands before it.
         assert!(self.allowed.is_none() || out <= 4 * LONGEST + 5 * 400, "{out} bytes at once");
