@@ -288,8 +288,18 @@ fn s06_observe_1_a_plain_get_and_a_reset_cancel() {
             "{how}"
         );
     }
-    // A GET with another token does not (TD_COAP_OBS_11).
+    // What is on its way to an observer that cancels is not sent again.
     let mut bench = bench();
+    let (id, _) = observe(&mut bench, &register(1, "/obs").token(b"a"));
+    notify(&mut bench, id, "x", true);
+    bench.feed(&con(Code::GET, 2, "/obs").token(b"a").uint(number::OBSERVE, 1));
+    let [Event::ObservationEnded { .. }, Event::Request { id: get, .. }] = bench.events()[..] else {
+        panic!("not cancelled")
+    };
+    bench.endpoint.respond(bench.now, get, state("x")).unwrap();
+    assert_eq!((bench.sent().len(), bench.pass(100.0)), (1, vec![]));
+    // A GET with another token does not (TD_COAP_OBS_11).
+    let mut bench = Bench::new(Config::default());
     let (id, _) = observe(&mut bench, &register(1, "/obs").token(b"a"));
     bench.feed(&con(Code::GET, 2, "/obs").token(b"b"));
     assert!(bench.endpoint.is_observing(id));
