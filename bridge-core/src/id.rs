@@ -163,6 +163,19 @@ impl MessageId {
         Self(id)
     }
 
+    /// The id of a message that stands for this one after a correction, by what is in it.
+    #[must_use]
+    pub fn corrected(&self, record: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        hash.update(b"corrected");
+        hash.update(record);
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
     /// From its 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -239,7 +252,12 @@ macro_rules! text_id {
 }
 text_id!(DeviceId, IntegrationName, ExternalId);
 
-fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool, set: &'static str) -> Result<(), IdError> {
+pub(crate) fn check(
+    text: &str,
+    max: usize,
+    allowed: impl Fn(char) -> bool,
+    set: &'static str,
+) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }

@@ -4,8 +4,13 @@
 //! their wire into [`Uplink`] and back; stores and hubs stand behind the traits of [`ports`]. Reading order:
 //! [`id`] and [`time`], [`uplink`] and [`message`], [`verdict`], [`ports`], then the machines: [`pipeline`]
 //! (resolve, deduplicate, normalise), [`mux`] (order, windows, links, outbox take-over) and [`delivery`], which
-//! runs the `mux` against the ports.
+//! runs the `mux` against the ports. The other way round, [`command`] is the life of one command and [`commands`] works
+//! them.
 
+pub mod archive;
+pub mod command;
+pub mod commands;
+pub mod correction;
 pub mod counters;
 pub mod dedup;
 pub mod delivery;

@@ -31,9 +31,12 @@ pub struct Message {
     /// A newer state of the same thing went to the hub before it (see [`crate::uplink::StateMark`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub superseded: bool,
-    /// Sent again by an operator from the dead letters.
+    /// Sent again by an operator, from the dead letters or by a corrected codec.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
+    /// The message in whose place this one stands: its payload was decoded again by a corrected codec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<MessageId>,
     /// Measurements, place, radio, raw bytes, details.
     #[serde(flatten)]
     pub content: Content,
@@ -94,7 +97,7 @@ pub enum Kind {
     Status,
     /// The device came online or went offline.
     Connection,
-    /// What became of a command.
+    /// What a source says about a command, whoever sent it.
     Command,
     /// The life of the device's firmware.
     Firmware,
@@ -106,11 +109,14 @@ pub enum Kind {
     Error,
     /// State of the device, as its payload reports it.
     Properties,
+    /// A change of a command of the bridge's own ([`crate::command`]); `data` is its body.
+    #[serde(rename = "command-status")]
+    CommandStatus,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Telemetry,
         Self::Join,
         Self::Location,
@@ -122,6 +128,7 @@ impl Kind {
         Self::Log,
         Self::Error,
         Self::Properties,
+        Self::CommandStatus,
     ];
 
     /// The name in topics and JSON.
@@ -138,6 +145,7 @@ impl Kind {
             Self::Log => "log",
             Self::Error => "error",
             Self::Properties => "properties",
+            Self::CommandStatus => "command-status",
         }
     }
 }
@@ -290,6 +298,7 @@ mod tests {
             received_at: Timestamp::from_seconds(2).unwrap(),
             superseded: false,
             replayed: false,
+            corrects: None,
             content,
         };
         assert_eq!(Message::from_record(&message.to_record()).unwrap(), message);

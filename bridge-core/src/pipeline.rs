@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
+use crate::archive::Archivist;
 use crate::counters::IntegrationCounters;
 use crate::dedup::{Claim, Deduplicator};
 use crate::delivery::{Delivery, refused_by_hub};
 use crate::id::{DeviceId, IntegrationName, MessageId};
-use crate::message::Message;
+use crate::message::{Content, Kind, Message};
 use crate::mux::Outcome;
 use crate::parts::{Part, parts};
-use crate::ports::{Clock, Codecs, DeadLetters, Decoding, DeviceRecord, NewDeadLetter, Payload, RawRequest};
+use crate::ports::{
+    Archived, Clock, Codecs, DeadLetters, Decoding, DeviceRecord, Listener, NewDeadLetter, Payload,
+    RawRequest, StoreResult,
+};
 use crate::recent::Recent;
 use crate::registrar::{DeviceRule, Registrar};
 use crate::signal::lock;
@@ -62,6 +66,10 @@ pub struct Pipeline {
     pub delivery: Arc<Delivery>,
     /// Keeps what cannot be delivered.
     pub dead_letters: Arc<dyn DeadLetters>,
+    /// Keeps payloads for corrected codecs, when they are to be kept.
+    pub archive: Option<Arc<Archivist>>,
+    /// Hears what clouds say about commands and connections.
+    pub listener: Option<Arc<dyn Listener>>,
     /// Keeps traces.
     pub traces: Arc<Traces>,
     /// Tells the time.
@@ -76,7 +84,7 @@ pub struct States(Mutex<Recent<(Arc<str>, String), u64>>);
 /// States kept; a report older than one that was forgotten is not recognised as old any more.
 const STATES: usize = 100_000;
 /// What a source is told to wait when the bridge could not take its uplink.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Default for States {
     fn default() -> Self {
@@ -168,10 +176,15 @@ impl Pipeline {
             Ok(tracer) => tracer,
             Err(begun) => return *begun,
         };
+        if let Err(error) = self.tell(intake, device.as_deref(), uplink).await {
+            self.dedup.settle(id, false);
+            return Begun::retry(tracer, error.to_string());
+        }
+        let archived = self.archived(intake, id, device.as_ref().map(|record| &record.id), uplink);
         let parts = self.decode(intake, uplink, device.as_deref(), &mut tracer).await;
         let device = device.as_ref().map(|record| &record.id);
         let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
-            return self.submit(intake, (id, device, uplink), tracer);
+            return self.submit(intake, (id, device, uplink), tracer).archived(archived);
         };
         // Each has an id of its own: of a payload that was accepted in part only, the rest can be sent again.
         let mut begun = Vec::with_capacity(parts.len());
@@ -188,7 +201,40 @@ impl Pipeline {
                 Err(ended) => *ended,
             });
         }
-        Begun::Parts { whole: id, parts: begun }
+        Begun::Parts { whole: id, parts: begun }.archived(archived)
+    }
+
+    /// Tells the listener what it may want to know. What an operator sends again is no news.
+    async fn tell(
+        &self,
+        intake: &Intake<'_>,
+        device: Option<&DeviceRecord>,
+        uplink: &Uplink,
+    ) -> StoreResult<()> {
+        match (&self.listener, device) {
+            (Some(listener), Some(device))
+                if matches!(uplink.kind, Kind::Command | Kind::Connection) && !intake.replayed =>
+            {
+                listener.hear(device, uplink).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The uplink as it is before any codec, when payloads are kept and it has one that a codec could read.
+    fn archived(
+        &self,
+        intake: &Intake<'_>,
+        id: MessageId,
+        device: Option<&DeviceId>,
+        uplink: &Uplink,
+    ) -> Option<Archived> {
+        let readable = uplink.content.raw.as_ref().is_some_and(|raw| !raw.encrypted && !raw.data.is_empty());
+        let device =
+            device.filter(|_| self.archive.is_some() && readable && uplink.kind == Kind::Telemetry)?;
+        let content = uplink.content.clone();
+        let record = message(intake, (id, Some(device), uplink), content).to_record();
+        Some(Archived { device: device.clone(), at: intake.received_at, record })
     }
 
     /// Claims a message id; what has become of it, when somebody else had it before.
@@ -219,6 +265,7 @@ impl Pipeline {
             content: &uplink.content,
             time: uplink.time,
             received_at: intake.received_at,
+            replayed: intake.replayed,
         };
         let outcome = match self.codecs.decode(payload) {
             Decoding::None => return None,
@@ -241,19 +288,8 @@ impl Pipeline {
         (id, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
         mut tracer: Tracer,
     ) -> Begun {
-        let integration = intake.integration;
-        let mut message = Message {
-            id,
-            device: device.cloned(),
-            source: integration.source.into(),
-            integration: integration.name.clone(),
-            kind: uplink.kind,
-            time: uplink.time,
-            received_at: intake.received_at,
-            superseded: false,
-            replayed: intake.replayed,
-            content: std::mem::take(&mut uplink.content),
-        };
+        let content = std::mem::take(&mut uplink.content);
+        let mut message = message(intake, (id, device, uplink), content);
         message.superseded =
             uplink.state.as_ref().is_some_and(|mark| self.states.is_superseded(message.lane(), mark));
         let message = Arc::new(message);
@@ -269,6 +305,13 @@ impl Pipeline {
             Begun::Dead { tracer, external, reason, detail } => {
                 let verdict = Box::pin(self.bury(intake, external, reason, detail.clone())).await;
                 (tracer, verdict, Some(detail))
+            }
+            Begun::Archived { begun, uplink } => {
+                let verdict = Box::pin(self.finish(intake, *begun)).await;
+                if let (Some(archive), Verdict::Delivered | Verdict::Stored) = (&self.archive, &verdict) {
+                    archive.note(uplink);
+                }
+                return verdict;
             }
             Begun::Parts { whole, parts } => return Box::pin(self.finish_parts(intake, whole, parts)).await,
             Begun::UnderWay { tracer, first } => match first.await {
@@ -364,12 +407,34 @@ impl Pipeline {
     }
 }
 
+fn message(
+    intake: &Intake<'_>,
+    (id, device, uplink): (MessageId, Option<&DeviceId>, &Uplink),
+    content: Content,
+) -> Message {
+    Message {
+        id,
+        device: device.cloned(),
+        source: intake.integration.source.into(),
+        integration: intake.integration.name.clone(),
+        kind: uplink.kind,
+        time: uplink.time,
+        received_at: intake.received_at,
+        superseded: false,
+        replayed: intake.replayed,
+        corrects: None,
+        content,
+    }
+}
+
 /// An uplink on its way.
 enum Begun {
     /// Already decided.
     Ended { tracer: Tracer, verdict: Verdict, detail: Option<String> },
     /// To become a dead letter.
     Dead { tracer: Tracer, external: Option<String>, reason: Reason, detail: String },
+    /// To be archived when it is accepted.
+    Archived { begun: Box<Begun>, uplink: Archived },
     /// Several messages of one uplink.
     Parts { whole: MessageId, parts: Vec<Begun> },
     /// A copy is under way.
@@ -379,6 +444,13 @@ enum Begun {
 }
 
 impl Begun {
+    fn archived(self, uplink: Option<Archived>) -> Self {
+        match uplink {
+            Some(uplink) => Self::Archived { begun: Box::new(self), uplink },
+            None => self,
+        }
+    }
+
     fn retry(tracer: Tracer, why: String) -> Self {
         Self::Ended { tracer, verdict: Verdict::Retry(RETRY_AFTER), detail: Some(why) }
     }

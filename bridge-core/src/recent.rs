@@ -41,6 +41,14 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> Recent<K, V, S> {
         forgot
     }
 
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.young.clear();
         self.old.clear();

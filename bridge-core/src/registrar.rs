@@ -112,6 +112,14 @@ impl Registrar {
         }
     }
 
+    /// The device with this id.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn known(&self, id: &DeviceId) -> StoreResult<Option<DeviceRecord>> {
+        self.registry.get(id).await
+    }
+
     /// Writes when devices were last heard. Call it from time to time.
     ///
     /// # Errors

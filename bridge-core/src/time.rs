@@ -12,8 +12,10 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
-    /// The years 1970 to 9999: outside it a time is not a device's time.
-    const RANGE_MS: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
+    /// The last millisecond that can be written: 9999-12-30T22:00:00Z.
+    pub const LATEST: Self = Self(*Self::RANGE_MS.end());
+    /// The years 1970 to 9999, as far as jiff goes: outside it a time is not a device's time.
+    const RANGE_MS: std::ops::RangeInclusive<i64> = 0..=253_402_207_200_000;
 
     /// From milliseconds since the epoch; none outside 1970 to 9999.
     pub fn from_millis(ms: i64) -> Option<Self> {
@@ -66,6 +68,14 @@ impl fmt::Display for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ends_of_the_range_are_written_as_they_are() {
+        for time in [Timestamp::EPOCH, Timestamp::LATEST] {
+            assert_eq!(Timestamp::parse_rfc3339(&time.to_string()), Some(time));
+        }
+        assert_eq!(Timestamp::from_millis(Timestamp::LATEST.as_millis() + 1), None);
+    }
 
     #[test]
     fn reads_what_the_clouds_write() {

@@ -1,5 +1,6 @@
-//! What every fuzz target does with its input: it is a request in the text form of `webhook::fuzzing`, whose laws must
-//! hold, and what comes of it must be JSON to the hub. Not here: the laws.
+//! What every fuzz target of a connector does with its input: it is a request in the text form of `webhook::fuzzing`,
+//! whose laws must hold, and what comes of it must be JSON to the hub. Not here: the laws, and the targets of the codecs,
+//! which `codec::fuzzing` feeds.
 
 use mqtt_hub::Dialect;
 use mqtt_hub::dialects::{Encoding, MqttDialect};

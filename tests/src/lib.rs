@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod bridge;
 pub mod broker;
+pub mod cloud;
 pub mod load;
 pub mod world;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,13 @@ pub const BOUND: Duration = Duration::from_secs(60);
 /// What the integration `farm` wants to hear.
 pub const SECRET: &str = "a-secret-of-the-tests";
 
-/// A port that was free a moment ago.
+/// A port for a program that cannot choose one itself: free a moment ago, never given twice by this process soon, and
+/// below those that the kernel gives to outgoing connections.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let block = 10_000 + u16::try_from(std::process::id() % 220).unwrap() * 100;
+    let mut ports = std::iter::repeat_with(|| block + NEXT.fetch_add(1, Ordering::Relaxed) % 100);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Looks again until it is so; fails after [`BOUND`].
@@ -261,7 +266,13 @@ pub async fn send(http: SocketAddr, device: &str, counter: u64) -> Result<u16, N
 }
 
 /// One request on a connection of its own: status and body of its answer.
-async fn exchange(http: SocketAddr, request: http::Request<Full<Bytes>>) -> Result<(u16, Bytes), NoAnswer> {
+///
+/// # Errors
+/// When there was no answer.
+pub async fn exchange(
+    http: SocketAddr,
+    request: http::Request<Full<Bytes>>,
+) -> Result<(u16, Bytes), NoAnswer> {
     let exchange = async {
         let stream = tokio::net::TcpStream::connect(http).await.map_err(|_| NoAnswer::Unreached)?;
         let answer = async {

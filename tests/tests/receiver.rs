@@ -4,127 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
-use std::net::SocketAddr;
 
-use app::App;
-use app::config::Config;
-use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
-use bridge_core::ports::{DeadLetter, DeadLetterFilter, DeadLetters, Outbox};
-use bridge_core::{Kind, Message};
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::BodyExt;
+use bridge_core::Kind;
+use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
-use store_embedded::{EmbeddedStore, Mode};
-use tests::world::free_port;
-use tower::ServiceExt;
-
-const SECRET: &str = "one-secret-of-the-tests";
-const NEXT_SECRET: &str = "the-next-secret-of-the-tests";
-
-struct Bridge {
-    folder: tempfile::TempDir,
-    app: Option<App>,
-    router: Router,
-    store: EmbeddedStore,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
-}
-
-impl Bridge {
-    /// Four integrations named like their connectors, all with the same header secrets; `more` is added to the text.
-    async fn with(more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut text = format!(
-            "[bridge]\ndata_dir = \"data\"\n[hub]\nurl = \"mqtt://127.0.0.1:{}\"\n{more}\n",
-            free_port()
-        );
-        for name in ["sigfox", "particle", "ttn", "chirpstack"] {
-            text += &format!(
-                "[integrations.{name}]\nconnector = \"{name}\"\nauth = {{ scheme = \"header\", header = \"X-Secret\", \
-                 secrets = [{{ env = \"ONE\" }}, {{ env = \"NEXT\" }}] }}\n"
-            );
-        }
-        let env = |name: &str| match name {
-            "ONE" => Some(SECRET.to_owned()),
-            "NEXT" => Some(NEXT_SECRET.to_owned()),
-            _ => None,
-        };
-        let config = Config::parse(&text, folder.path(), &env, &app::connector_infos());
-        let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let app = App::open(&config).await.unwrap();
-        let store = EmbeddedStore::open(&folder.path().join("data"), Mode::Tool, 1 << 30).unwrap();
-        Self { router: app.router(), app: Some(app), folder, store }
-    }
-
-    async fn new() -> Self {
-        Self::with("").await
-    }
-
-    async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4242))));
-        let answer = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let answer = Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
-        };
-        if answer.status.is_client_error() || answer.status.is_server_error() {
-            assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
-            let problem: Value = serde_json::from_str(&answer.body).unwrap();
-            assert!(problem["type"].as_str().unwrap().starts_with("urn:device-bridge:problem:"));
-            assert_eq!(problem["status"], answer.status.as_u16());
-        }
-        answer
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(request(path, "application/json", body.to_string())).await
-    }
-
-    async fn accept(&self, path: &str, body: &Value) {
-        let answer = self.post(path, body).await;
-        assert!(answer.status.is_success(), "{path}: {} {}", answer.status, answer.body);
-        assert_eq!(answer.body, "", "particle publishes answers to devices");
-    }
-
-    async fn messages(&self) -> Vec<Message> {
-        let entries = self.store.load(0, 10_000).await.unwrap();
-        entries.iter().map(|entry| Message::from_record(&entry.record).unwrap()).collect()
-    }
-
-    async fn letters(&self) -> Vec<DeadLetter> {
-        self.store.list(&DeadLetterFilter::default(), 0, 10_000).await.unwrap()
-    }
-
-    /// Everything in the data directory, as bytes.
-    async fn everything_stored(mut self) -> Vec<u8> {
-        if let Some(app) = self.app.take() {
-            app.drain().await;
-        }
-        let folder = self.folder.path().join("data");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files
-            .filter(|path| !path.ends_with("operator.token"))
-            .flat_map(|path| std::fs::read(path).unwrap())
-            .collect()
-    }
-}
-
-fn request(path: &str, content_type: &str, body: impl Into<Body>) -> Request<Body> {
-    Request::post(format!("/webhooks/{path}"))
-        .header("X-Secret", SECRET)
-        .header(header::CONTENT_TYPE, content_type)
-        .body(body.into())
-        .unwrap()
-}
+use tests::bridge::{Bridge, NEXT_SECRET, SECRET, request};
 
 fn ttn(counter: u32) -> Value {
     json!({
@@ -442,9 +327,7 @@ async fn health_and_readiness_say_how_it_is() {
         (ready.status, &state["status"], &state["hub"]["up"]),
         (StatusCode::OK, &json!("degraded"), &json!(false))
     );
-    let traces =
-        bridge.router.clone().oneshot(Request::get("/operator/traces").body(Body::empty()).unwrap()).await;
-    assert_eq!(traces.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(get("/operator/traces").await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -12,14 +12,15 @@ use serde_json::Value;
 /// Which crates of the workspace a crate may depend on. Arrows only point down.
 const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
+    ("http-caller", &[]),
     ("webhook", &["bridge-core"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
-    ("app", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("app", &["bridge-core", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"]),
     ("service", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
-    ("bench", &[]),
+    ("bench", &["bridge-core", "codec"]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
 ];
 

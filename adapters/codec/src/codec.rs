@@ -95,14 +95,14 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Codec {
     name: String,
-    decoder: Decoder,
+    pub(crate) decoder: Decoder,
     mapping: Option<Mapping>,
-    variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
 
 #[derive(Debug)]
-enum Decoder {
+pub(crate) enum Decoder {
     Script(Arc<JsHost>, Script),
     Cayenne,
     Grammar(Grammar),

@@ -5,7 +5,11 @@
 pub mod cayenne;
 pub mod cbor;
 mod codec;
+mod encode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gather;
+pub mod golden;
 pub mod grammar;
 pub mod js;
 pub mod json;
@@ -16,8 +20,10 @@ pub mod raw;
 pub mod senml;
 mod set;
 pub mod text;
+mod trials;
 
 pub use bridge_core::payload::{Outcome, Sample};
 pub use codec::{Codec, CodecError, Context, Explained, Format, Spec};
 pub use outcome::Input;
-pub use set::{Assignment, CodecSet, Difference, Table};
+pub use set::{Assignment, CodecSet, Table};
+pub use trials::{Difference, TrialCount};

@@ -180,6 +180,7 @@ const CONVERSIONS: &[(&str, &[Conversion])] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn of(name: &str, value: Value, unit: Option<&str>) -> Outcome {
@@ -228,7 +229,7 @@ mod tests {
                 None,
                 "relative_humidity_1 127.5 is out of range (0 to 100 %RH)",
             ),
-            ("distance", json!(1e308), Some("km"), "distance 1e308 km is too large to be converted to m"),
+            ("distance", json!(1e308), Some("km"), "distance 1e+308 km is too large to be converted to m"),
         ] {
             let outcome = of(name, value.clone(), unit);
             assert_eq!(outcome.warnings, [warning]);
@@ -262,6 +263,57 @@ mod tests {
             for (from, scale, _) in *rows {
                 assert!(from != to && symbol(from).is_none() && *scale > 0.0, "{from}");
             }
+        }
+    }
+    /// Names and units of the tables, right and wrong together, beside others.
+    fn any_measurements() -> impl Strategy<Value = Vec<Measurement>> {
+        let symbols = SPELLINGS.iter().flat_map(|(spellings, symbol)| spellings.iter().chain([symbol]));
+        let converted = CONVERSIONS.iter().flat_map(|(to, rows)| rows.iter().map(|row| &row.0).chain([to]));
+        let units: Vec<&str> = symbols.chain(converted).copied().collect();
+        let name = "(temperature|humidity|battery|pressure|windSpeed|windDirection|energy|co2|distance|latitude\
+            |soilMoisture|illuminance|relative_humidity|percentage|motion|supply|t)(_[0-9]|_a)?";
+        let value = prop_oneof![
+            4 => (-2000.0..2000.0).prop_map(Value::from),
+            2 => any::<i16>().prop_map(Value::from),
+            1 => prop::num::f64::ANY.prop_map(Value::from),
+            1 => any::<u64>().prop_map(Value::from),
+            1 => "[0-9a-z]{0,3}".prop_map(Value::from),
+            1 => Just(json!([1, {"temperature": -500}])),
+        ];
+        let unit = prop_oneof![4 => prop::sample::select(units).prop_map(Into::into), 1 => "[a-zA-Z]{0,4}"];
+        let measurement = (value, prop::option::of(unit));
+        prop::collection::btree_map(name, measurement, 0..8).prop_map(|all| {
+            let one = |(name, (value, unit)): (_, (_, Option<String>))| Measurement {
+                name,
+                value,
+                unit: unit.map(Cow::Owned),
+            };
+            all.into_iter().map(one).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn twice_is_once_and_nothing_is_lost(measurements in any_measurements(), other in any_measurements()) {
+            let samples = [measurements, other];
+            let samples = samples.map(|measurements| Sample { measurements, ..Sample::default() });
+            let outcome = Outcome { samples: samples.to_vec(), warnings: vec!["before".into()], errors: Vec::new() };
+            let normalised = normalise(outcome.clone());
+            prop_assert_eq!(&normalise(normalised.clone()), &normalised);
+            for (before, after) in outcome.samples.iter().zip(&normalised.samples) {
+                prop_assert_eq!(before.measurements.len(), after.measurements.len() + after.aside.len());
+                let mut kept = after.measurements.iter();
+                for measurement in &before.measurements {
+                    match after.aside.get(&measurement.name) {
+                        Some(value) => prop_assert_eq!(value, &measurement.value),
+                        None => prop_assert_eq!(kept.next().map(|kept| &kept.name), Some(&measurement.name)),
+                    }
+                }
+            }
+            let aside: usize = normalised.samples.iter().map(|sample| sample.aside.len()).sum();
+            prop_assert_eq!(normalised.warnings.len(), 1 + aside);
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Which codec decodes which payload: by device, by device profile, by integration; and codecs on trial beside them. Not
 //! here: what a codec does.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bridge_core::payload::Outcome;
-use bridge_core::ports::{Codecs, Decoding, Payload};
+use bridge_core::ports::{Codecs, Decoding, DeviceRecord, Payload};
 use bridge_core::{DeviceId, IntegrationName, Kind, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::codec::{Codec, Context};
 use crate::outcome::Input;
+use crate::trials::{Difference, Trial, TrialCount, Trials};
 
 /// The codecs and who uses them. Replaced as a whole.
 #[derive(Debug, Default)]
@@ -32,47 +33,16 @@ pub struct Assignment {
     pub profiles: BTreeMap<String, String>,
 }
 
-/// What a codec on trial made otherwise.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    /// When.
-    pub at: Timestamp,
-    /// The codec that counts.
-    pub live: String,
-    /// The one on trial.
-    pub trial: String,
-    /// Whose payload.
-    pub device: DeviceId,
-    /// The payload and its port.
-    pub bytes: Vec<u8>,
-    /// See `bytes`.
-    pub port: Option<u8>,
-    /// What went on.
-    pub from_live: Outcome,
-    /// What would have.
-    pub from_trial: Outcome,
-}
-
 /// Decodes payloads for the pipeline.
 #[derive(Debug, Default)]
 pub struct CodecSet {
     table: RwLock<Arc<Table>>,
     previous: Mutex<HashMap<DeviceId, Map<String, Value>>>,
-    trials: Mutex<Trials>,
-}
-
-#[derive(Debug, Default)]
-struct Trials {
-    /// Newest last.
-    differences: VecDeque<Difference>,
-    /// Payloads that both codecs decoded, and how often they differed, by the name of the one on trial.
-    counts: BTreeMap<String, (u64, u64)>,
+    trials: Trials,
 }
 
 /// Devices whose last measurements are kept for scripts; beyond it all are forgotten, and scripts start anew.
 const MOST_PREVIOUS: usize = 20_000;
-/// Differences that are kept.
-const MOST_DIFFERENCES: usize = 100;
 
 impl CodecSet {
     /// A set with these codecs.
@@ -83,7 +53,7 @@ impl CodecSet {
     /// Puts other codecs in their place. Payloads on their way end with the old ones.
     pub fn replace(&self, table: Table) {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
-        self.trials().counts.clear();
+        self.trials.restart();
     }
 
     /// The codecs now.
@@ -91,61 +61,35 @@ impl CodecSet {
         self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The codec of a device as far as its record tells: its own, else its integration's.
+    pub fn of_device(&self, device: &DeviceRecord) -> Option<Arc<Codec>> {
+        let table = self.table();
+        let of_integration = || table.assignments.get(&device.integration)?.default.as_ref();
+        table.codecs.get(device.codec.as_ref().or_else(of_integration)?).cloned()
+    }
+
     /// The last differences, oldest first.
     pub fn differences(&self) -> Vec<Difference> {
-        self.trials().differences.iter().cloned().collect()
+        self.trials.differences()
     }
 
-    /// For every codec on trial: its name, how many payloads it decoded too, and how often otherwise.
-    pub fn trial_counts(&self) -> Vec<(String, u64, u64)> {
-        self.trials().counts.iter().map(|(name, (all, different))| (name.clone(), *all, *different)).collect()
+    /// How the trials go, by the name of the codec on trial.
+    pub fn trial_counts(&self) -> BTreeMap<String, TrialCount> {
+        self.trials.counts()
     }
 
-    async fn decode_elsewhere(
-        &self,
-        codec: Arc<Codec>,
-        trial: Option<Arc<Codec>>,
-        payload: Owned,
-    ) -> Outcome {
+    async fn decode_elsewhere(&self, live: Arc<Codec>, trial: Option<Arc<Codec>>, payload: Owned) -> Outcome {
         let context = self.context(&payload);
-        let input = payload.input();
-        let outcome = codec.decode(&input, context.clone()).await;
+        let outcome = live.decode(&payload.input(), context.clone()).await;
+        if !payload.replayed {
+            self.remember(&payload.device, &outcome);
+        }
         if let Some(trial) = trial {
-            let other = trial.decode(&input, context).await;
-            self.compare(&codec, &trial, &payload, (&outcome, other));
+            let Owned { device, bytes, port, received_at, .. } = payload;
+            let outcome = outcome.clone();
+            self.trials.put(Trial { live, trial, device, bytes, port, received_at, context, outcome });
         }
-        self.remember(&payload.device, &outcome);
         outcome
-    }
-
-    fn compare(
-        &self,
-        live: &Codec,
-        trial: &Codec,
-        payload: &Owned,
-        (from_live, from_trial): (&Outcome, Outcome),
-    ) {
-        let differ = from_live.samples != from_trial.samples || from_live.errors != from_trial.errors;
-        let mut trials = self.trials();
-        let counts = trials.counts.entry(trial.name().to_owned()).or_default();
-        counts.0 += 1;
-        counts.1 += u64::from(differ);
-        if !differ {
-            return;
-        }
-        if trials.differences.len() >= MOST_DIFFERENCES {
-            trials.differences.pop_front();
-        }
-        trials.differences.push_back(Difference {
-            at: payload.received_at,
-            live: live.name().to_owned(),
-            trial: trial.name().to_owned(),
-            device: payload.device.clone(),
-            bytes: payload.bytes.clone(),
-            port: payload.port,
-            from_live: from_live.clone(),
-            from_trial,
-        });
     }
 
     fn context(&self, payload: &Owned) -> Context {
@@ -153,7 +97,8 @@ impl CodecSet {
             device: Some(payload.device.to_string()),
             tags: payload.tags.clone(),
             radio: payload.radio.clone(),
-            previous: lock(&self.previous).get(&payload.device).cloned(),
+            // What came after a payload of the past is not before it.
+            previous: lock(&self.previous).get(&payload.device).filter(|_| !payload.replayed).cloned(),
         }
     }
 
@@ -167,10 +112,6 @@ impl CodecSet {
             previous.clear();
         }
         previous.insert(device.clone(), fields);
-    }
-
-    fn trials(&self) -> MutexGuard<'_, Trials> {
-        lock(&self.trials)
     }
 }
 
@@ -190,7 +131,7 @@ impl Codecs for CodecSet {
                 "there is no codec {name:?} in the configuration"
             )));
         };
-        let trial = table.trials.get(name).cloned();
+        let trial = table.trials.get(name).filter(|_| !payload.replayed).cloned();
         let input = Input {
             bytes: &raw.data,
             port: raw.port,
@@ -228,6 +169,7 @@ struct Owned {
     bytes: Vec<u8>,
     port: Option<u8>,
     received_at: Timestamp,
+    replayed: bool,
 }
 
 impl Owned {
@@ -244,6 +186,7 @@ impl Owned {
             bytes: input.bytes.to_vec(),
             port: input.port,
             received_at: input.received_at,
+            replayed: payload.replayed,
         }
     }
 
@@ -309,6 +252,7 @@ mod tests {
             content: &content,
             time: None,
             received_at: Timestamp::EPOCH,
+            replayed: false,
         };
         match set.decode(payload) {
             Decoding::None => None,
@@ -362,15 +306,17 @@ mod tests {
         let (_, trial) =
             script("lpp2", "return { data: { temperature_1: input.bytes[3] > 200 ? 21.5 : 0 } }");
         with_trial.trials.insert("lpp".into(), trial);
-        let set = CodecSet::new(with_trial);
+        let mut set = CodecSet::new(with_trial);
         let live = decode(&set, &device(None), &[1, 103, 0, 100], "").unwrap();
         assert_eq!(live.samples[0].measurements, [Measurement::new("temperature_1", 10.0).with_unit("Cel")]);
+        set.trials.finish();
         let differences = set.differences();
         assert_eq!(differences.len(), 1);
         assert_eq!(
             (differences[0].trial.as_str(), &differences[0].bytes[..]),
             ("lpp2", &[1, 103, 0, 100][..])
         );
-        assert_eq!(set.trial_counts(), [("lpp2".to_owned(), 1, 1)]);
+        let count = TrialCount { payloads: 1, different: 1, skipped: 0 };
+        assert_eq!(set.trial_counts(), BTreeMap::from([("lpp2".to_owned(), count)]));
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use crate::config::{HubConfig, Protocol};
 use crate::dialect::Publication;
 use crate::keep_alive::{Due, KeepAlive};
-use crate::wire::{self, ConnAck, Connect, Incoming};
+use crate::wire::{self, ConnAck, Connect, Incoming, Session};
 
 /// TCP, or TLS over it.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -53,6 +53,7 @@ impl Connection {
         tls: Option<&Arc<ClientConfig>>,
         client_id: &str,
         will: Option<&Publication<'_>>,
+        session: Session,
     ) -> Result<(Self, ConnAck), String> {
         let (host, port) = (config.address.host.as_str(), config.address.port);
         let tcp =
@@ -90,6 +91,7 @@ impl Connection {
             credentials: config.credentials.as_ref(),
             will,
             max_packet: config.max_packet,
+            session,
         };
         wire::connect(&mut connection.output, &connect);
         let connack = loop {

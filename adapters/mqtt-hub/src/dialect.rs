@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bridge_core::{Message, Timestamp};
+use bridge_core::{DeviceId, Message, Timestamp};
 
 /// One publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub trait Dialect: Send + Sync {
     fn publication<'m>(&self, message: &'m Message) -> Publication<'m>;
     /// What the bridge says of itself when it has come online.
     fn birth(&self, since: Timestamp) -> Publication<'static>;
+    /// The subscription that commands come by.
+    fn command_filter(&self) -> String;
+    /// Which device a topic of that subscription means, and the name of the command.
+    fn command<'t>(&self, topic: &'t str) -> Option<(DeviceId, &'t str)>;
     /// What the hub says when the bridge is lost, and the bridge itself when it goes.
     fn death(&self) -> Publication<'static>;
 }

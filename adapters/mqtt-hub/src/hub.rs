@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bridge_core::Message;
-use bridge_core::ports::{Clock, Hub, HubEvents, LinkId, Token};
+use bridge_core::ports::{Clock, Hub, HubEvents, Inbox, LinkId, Token};
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config::HubConfig;
 use crate::dialect::Dialect;
 use crate::link::{Link, LinkTask};
+use crate::subscriber;
 use crate::tls::{self, TlsError};
 
 /// Carries out what the mux decides, over MQTT. Made, then [`start`](Self::start)ed with where its events go: the two refer
@@ -21,6 +23,7 @@ pub struct MqttHub {
     shared: Arc<Shared>,
     runtime: Handle,
     links: Mutex<Links>,
+    subscriber: Mutex<Option<(Arc<Notify>, JoinHandle<()>)>>,
 }
 
 /// The links and their tasks.
@@ -47,12 +50,32 @@ impl MqttHub {
     ) -> Result<Self, TlsError> {
         let tls = if config.address.tls { Some(tls::client_config(&config.tls)?) } else { None };
         let shared = Shared { config, tls, dialect, clock, events: OnceLock::new() };
-        Ok(Self { shared: Arc::new(shared), runtime, links: Mutex::default() })
+        Ok(Self { shared: Arc::new(shared), runtime, links: Mutex::default(), subscriber: Mutex::default() })
     }
 
     /// Says where events go. Before the first [`Hub::open`]; a second call changes nothing.
     pub fn start(&self, events: Arc<dyn HubEvents>) {
         let _ = self.shared.events.set(events);
+    }
+
+    /// Subscribes to what the hub wants of devices, and keeps subscribed until [`shutdown`](Self::shutdown).
+    pub fn receive(&self, inbox: Arc<dyn Inbox>) {
+        let closing = Arc::new(Notify::new());
+        let task = self.runtime.spawn(subscriber::run(self.shared.clone(), inbox, closing.clone()));
+        let before = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).replace((closing, task));
+        if let Some((_, task)) = before {
+            task.abort();
+        }
+    }
+
+    /// Stops taking what the hub wants of devices; what is not acknowledged comes again after the next start.
+    pub async fn stop_receiving(&self, wait: Duration) {
+        let subscriber = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((closing, mut task)) = subscriber else { return };
+        closing.notify_one();
+        if tokio::time::timeout(wait, &mut task).await.is_err() {
+            task.abort();
+        }
     }
 
     /// Closes every link in good order and waits for the end of all, at most `wait`.

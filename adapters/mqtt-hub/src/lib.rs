@@ -11,6 +11,7 @@ mod hub;
 mod in_flight;
 mod keep_alive;
 mod link;
+mod subscriber;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::dialect::Publication;
 use crate::hub::Shared;
 use crate::in_flight::InFlight;
-use crate::wire::{self, ConnAck, Incoming};
+use crate::wire::{self, ConnAck, Incoming, Session};
 
 /// What callers and the link's task share.
 pub(crate) struct Link {
@@ -106,7 +106,8 @@ impl LinkTask {
         let config = &self.shared.config;
         let client_id = format!("{}-{}", config.client_id, self.link.id.0);
         let will = self.is_primary().then(|| self.shared.dialect.death());
-        let opening = Connection::open(config, self.shared.tls.as_ref(), &client_id, will.as_ref());
+        let opening =
+            Connection::open(config, self.shared.tls.as_ref(), &client_id, will.as_ref(), Session::Clean);
         let opened = tokio::select! {
             opened = tokio::time::timeout(config.connect_timeout, opening) => opened,
             () = self.closed() => return (false, "closed".into()),
@@ -262,7 +263,8 @@ impl<'a> Epoch<'a> {
                     ended = Err(wire::disconnect_reason(code, reason.as_deref()));
                     break;
                 }
-                Incoming::ConnAck(_) | Incoming::Other => {}
+                // A publisher subscribes to nothing.
+                Incoming::ConnAck(_) | Incoming::Publish(_) | Incoming::SubAck(..) | Incoming::Other => {}
             }
             next = match self.connection.received() {
                 Ok(next) => next,

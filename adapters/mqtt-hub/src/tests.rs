@@ -4,9 +4,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bridge_core::ports::{BoxFuture, Clock, Hub, HubEvents, HubRefusal, LinkId, Token};
+use bridge_core::ports::{Arrival, BoxFuture, Clock, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token};
 use bridge_core::{
     Content, DeviceId, IdempotencyKey, IntegrationName, Kind, Measurement, Message, MessageId, Timestamp,
 };
@@ -67,9 +68,17 @@ struct Broker {
     extra: String,
 }
 
+/// Free a moment ago, never given twice by this process soon, and below those that the kernel gives to outgoing connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let block = 10_000 + u16::try_from(std::process::id() % 220).unwrap() * 100;
+    let mut ports = std::iter::repeat_with(|| block + NEXT.fetch_add(1, Ordering::Relaxed) % 100);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
 impl Broker {
     fn start(extra: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let child = Self::spawn(folder.path(), port, extra);
         Self { child, folder, port, extra: extra.to_owned() }
@@ -132,6 +141,22 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// Publishes and waits until the broker has it.
+    async fn publish(&self, topic: &str, payload: &str) {
+        let options = rumqttc::MqttOptions::new("publisher", "127.0.0.1", self.port);
+        let (client, mut connection) = rumqttc::AsyncClient::new(options, 10);
+        client.publish(topic, rumqttc::QoS::AtLeastOnce, false, payload).await.unwrap();
+        let acknowledged = async {
+            while !matches!(
+                connection.poll().await.unwrap(),
+                rumqttc::Event::Incoming(rumqttc::Packet::PubAck(_))
+            ) {}
+        };
+        tokio::time::timeout(BOUND, acknowledged).await.unwrap();
+    }
+}
+
 impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -180,8 +205,82 @@ fn message(device: &str, number: u64, size: usize) -> Arc<Message> {
         received_at: Timestamp::EPOCH,
         superseded: false,
         replayed: false,
+        corrects: None,
         content,
     })
+}
+
+/// Takes nothing until it may.
+struct Hesitant {
+    may: std::sync::atomic::AtomicBool,
+    seen: mpsc::UnboundedSender<Arrival>,
+}
+
+impl Inbox for Hesitant {
+    fn take(&self, arrival: Arrival) -> BoxFuture<'_, bool> {
+        let may = self.may.load(Ordering::SeqCst);
+        let _ = self.seen.send(arrival);
+        Box::pin(std::future::ready(may))
+    }
+}
+
+async fn commands(protocol: Protocol) {
+    let broker = Broker::start("");
+    let (hub, _events) = hub(config(&broker, protocol));
+    let (sender, mut arrivals) = mpsc::unbounded_channel();
+    let inbox = Arc::new(Hesitant { may: true.into(), seen: sender });
+    let may = |may| inbox.may.store(may, Ordering::SeqCst);
+    hub.receive(inbox.clone());
+    // Nobody but the broker knows when the subscription stands: the first command that comes through tells.
+    let mut first = None;
+    while first.is_none() {
+        broker.publish("devices/d1/commands/open", "probe").await;
+        first = tokio::time::timeout(Duration::from_millis(100), arrivals.recv()).await.ok();
+    }
+    let first: Arrival = first.unwrap().unwrap();
+    assert_eq!((first.device.as_str(), first.name.as_str(), first.redelivered), ("d1", "open", false));
+    let mut next = async || tokio::time::timeout(BOUND, arrivals.recv()).await.unwrap().unwrap();
+
+    broker.publish("devices/d1/commands/open", "0").await;
+    while next().await.payload != b"0" {}
+
+    may(false);
+    broker.publish("devices/d1/commands/open", "1").await;
+    let refused = next().await;
+    let again = next().await;
+    assert_eq!((refused.redelivered, again.redelivered), (false, true), "what was not taken comes again");
+    assert_eq!((again.packet, &again.payload[..]), (refused.packet, &b"1"[..]));
+    may(true);
+    broker.publish("devices/d1/commands/open", "2").await;
+    let mut payload = next().await.payload;
+    while payload == b"1" {
+        payload = next().await.payload;
+    }
+    assert_eq!(payload, b"2", "in order, and nothing beside it");
+
+    hub.stop_receiving(BOUND).await;
+    for (topic, payload) in [
+        ("devices/d1/commands/close", "3"),
+        ("devices/d1/other", "not for the bridge"),
+        ("devices/d 1/commands/close", "no device"),
+        ("devices/d2/commands/close", "4"),
+    ] {
+        broker.publish(topic, payload).await;
+    }
+    hub.receive(inbox.clone());
+    assert_eq!(next().await.payload, b"3", "what was wanted while the bridge was away waits at the hub");
+    assert_eq!(next().await.payload, b"4");
+    hub.stop_receiving(BOUND).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_are_acknowledged_when_they_are_taken_mqtt5() {
+    commands(Protocol::V5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_are_acknowledged_when_they_are_taken_mqtt311() {
+    commands(Protocol::V311).await;
 }
 
 async fn pipelined(protocol: Protocol, want_window: usize) {

@@ -1,7 +1,9 @@
-//! The ports of the bridge on SQLite, one file in the data directory: registry, outbox, dead letters, message ids. One
+//! The ports of the bridge on SQLite, one file in the data directory: registry, outbox, dead letters, message ids, archive. One
 //! writer thread groups what comes into one transaction and answers after its fsync; reads run on threads of their own.
 //! Not here: any rule of the bridge, and any runtime.
 
+mod archive;
+mod commands;
 mod dead_letters;
 mod dedup;
 mod outbox;

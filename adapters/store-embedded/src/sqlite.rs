@@ -8,22 +8,24 @@ use std::time::Duration;
 use bridge_core::ports::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-const SCHEMA: &str = include_str!("schema.sql");
-/// The version of the schema, as `PRAGMA user_version`.
-const VERSION: i64 = 1;
+/// The steps from an empty file to the schema of today; the number of those that were taken is `PRAGMA user_version`.
+/// A step that was released never changes.
+const STEPS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_archive.sql"), include_str!("schema_commands.sql")];
 /// How long a connection waits for another process (a tool that writes).
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The connection of the writer; creates the schema when the file is empty.
+/// The connection of the writer; creates the schema when the file is empty, and brings an older one up to date.
 pub(crate) fn open_for_writing(path: &Path, max_bytes: u64) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(|error| store_error(&error))?;
     prepare(&connection, path, max_bytes).map_err(|error| store_error(&error))?;
-    match version(&connection).map_err(|error| store_error(&error))? {
-        VERSION => Ok(connection),
-        newer => Err(StoreError::Damaged(format!(
-            "it has schema version {newer}, this bridge knows {VERSION}: use the bridge that wrote it, or a newer one"
-        ))),
+    let (version, known) = (version(&connection).map_err(|error| store_error(&error))?, STEPS.len());
+    if version == known {
+        return Ok(connection);
     }
+    Err(StoreError::Damaged(format!(
+        "it has schema version {version}, this bridge knows {known}: use the bridge that wrote it, or a newer one"
+    )))
 }
 
 /// A connection that only reads.
@@ -39,7 +41,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     open().map_err(|error: rusqlite::Error| store_error(&error))
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+fn version(connection: &Connection) -> rusqlite::Result<usize> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
@@ -56,14 +58,17 @@ fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::R
     let pages = (max_bytes / page.max(1)).clamp(64, u64::from(u32::MAX) - 2);
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(64);
-    if version(connection)? == 0 {
+    if version(connection)? < STEPS.len() {
         // Two processes may come here at once: the second one finds the first one's schema.
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        if version(connection)? == 0 {
-            connection.execute_batch(SCHEMA)?;
-            connection.pragma_update(None, "user_version", VERSION)?;
-        }
-        connection.execute_batch("COMMIT")?;
+        let taken = version(connection)?;
+        let upgraded = STEPS.iter().skip(taken).try_for_each(|step| connection.execute_batch(step));
+        let upgraded = upgraded.and_then(|()| match taken < STEPS.len() {
+            true => connection.pragma_update(None, "user_version", STEPS.len()),
+            false => Ok(()),
+        });
+        connection.execute_batch(if upgraded.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        upgraded?;
     }
     Ok(())
 }

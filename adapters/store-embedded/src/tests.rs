@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bridge_core::ports::{Outbox, OutboxEntry, Registry, StoreError};
+use bridge_core::ports::{Dedup, Outbox, OutboxEntry, Registry, StoreError};
 use bridge_core::testing::{block_on, contract};
 use rusqlite::Connection;
 
@@ -24,8 +24,15 @@ fn it_keeps_the_contract() {
     };
     block_on(contract::outbox(&fresh().0));
     block_on(contract::dedup(&fresh().0));
+    block_on(contract::archive(&fresh().0));
     block_on(contract::registry(&fresh().0));
     block_on(contract::dead_letters(&fresh().0));
+    let folders = std::cell::RefCell::new(Vec::new());
+    block_on(contract::commands(&|| {
+        let (store, folder) = fresh();
+        folders.borrow_mut().push(folder);
+        Box::new(store)
+    }));
 }
 
 #[test]
@@ -41,6 +48,20 @@ fn everything_is_there_after_a_reopen() {
     assert_eq!(block_on(store.load(0, 9)).unwrap(), [contract::entry(1, "a")]);
     assert_eq!(block_on(store.backlog()).unwrap().last_seq, 2);
     assert_eq!(block_on(store.version()).unwrap(), version);
+}
+
+#[test]
+fn a_store_of_an_earlier_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let earlier = Connection::open(folder.path().join(FILE)).unwrap();
+    earlier.execute_batch(include_str!("schema.sql")).unwrap();
+    earlier.pragma_update(None, "user_version", 1).unwrap();
+    earlier.execute("INSERT INTO seen VALUES (zeroblob(16), 7000)", []).unwrap();
+    drop(earlier);
+    let store = open(folder.path());
+    let since = bridge_core::Timestamp::from_seconds(7).unwrap();
+    assert!(block_on(Dedup::seen(&store, bridge_core::MessageId::from_bytes([0; 16]), since)).unwrap());
+    block_on(contract::archive(&store));
 }
 
 #[test]

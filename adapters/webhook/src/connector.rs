@@ -3,8 +3,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bridge_core::{Decoded, Timestamp, Verdict};
+
+use crate::downlink::Downlink;
 
 /// One kind of source. Listed in [`crate::connectors::ALL`].
 pub trait Connector: Sync {
@@ -22,12 +25,30 @@ pub trait Connector: Sync {
     fn auth(&self) -> &'static [AuthKind];
     /// The settings that an integration may have, beside those that all have.
     fn settings(&self) -> &'static [Setting];
+    /// The way down to its devices; none when it has none. No default: it cannot be forgotten.
+    fn downlink(&self) -> Option<&'static WayDown>;
     /// Reads an integration's settings; unknown keys were refused before.
     ///
     /// # Errors
     /// All that is wrong with them.
     fn configure(&self, settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>>;
 }
+
+/// A way down that an integration may have: `[integrations.NAME.downlink]` with a `token`, and these.
+#[derive(Debug)]
+pub struct WayDown {
+    /// Where the cloud's API is, unless the integration says otherwise.
+    pub default_url: Option<&'static str>,
+    /// What the token is, for the commented template.
+    pub token: &'static str,
+    /// Further settings.
+    pub settings: &'static [Setting],
+    /// Makes it of a URL without a slash at its end, and settings of which unknown ones were refused before.
+    pub make: MakeDownlink,
+}
+
+/// See [`WayDown::make`].
+pub type MakeDownlink = fn(&str, &Settings) -> Result<Arc<dyn Downlink>, Vec<SettingError>>;
 
 /// A connector with its settings: what a request goes through.
 pub trait Decode: Send + Sync {
@@ -129,6 +150,11 @@ pub struct Setting {
 
 /// The settings of one integration: key to one text, or to several (a TOML string, number, boolean, or array of them).
 pub type Settings = BTreeMap<String, Vec<String>>;
+
+/// The only text of a setting; none when it is absent.
+pub(crate) fn one<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
+    settings.get(key)?.first().map(String::as_str)
+}
 
 /// What is wrong with a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -206,6 +206,7 @@ fn message_of(source: &str, uplink: Uplink) -> Message {
         received_at: received_at(),
         superseded: false,
         replayed: false,
+        corrects: None,
         content: uplink.content,
     }
 }

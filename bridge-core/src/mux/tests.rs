@@ -26,6 +26,7 @@ fn message(device: u8, number: u64) -> Arc<Message> {
         received_at: Timestamp::from_seconds(0).unwrap(),
         superseded: false,
         replayed: false,
+        corrects: None,
         content,
     })
 }

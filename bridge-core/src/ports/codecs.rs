@@ -22,6 +22,8 @@ pub struct Payload<'a> {
     pub time: Option<Timestamp>,
     /// When the bridge received it.
     pub received_at: Timestamp,
+    /// Not what the device said last: an operator had it sent again.
+    pub replayed: bool,
 }
 
 /// How a decode ends.

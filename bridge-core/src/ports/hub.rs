@@ -3,6 +3,8 @@
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use super::BoxFuture;
+use crate::id::DeviceId;
 use crate::message::Message;
 
 /// One physical connection to the hub. Shared links are numbered from 0; link 0 carries the bridge's own birth and will.
@@ -58,6 +60,30 @@ pub trait HubEvents: Send + Sync {
     fn acknowledged(&self, tokens: &[Token]);
     /// The hub has said no to this publish; the link stays up.
     fn refused(&self, token: Token, refusal: HubRefusal);
+}
+
+/// Something that the hub wants of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// Of which device.
+    pub device: DeviceId,
+    /// What: the name of a command, not checked yet.
+    pub name: String,
+    /// The arguments as the hub sent them: JSON, or nothing.
+    pub payload: Vec<u8>,
+    /// Where the answer is waited for, and what makes it belong to this (MQTT 5, section 4.10).
+    pub reply: Option<(String, Vec<u8>)>,
+    /// Names this one among those that the hub has on the way to the bridge; used again later.
+    pub packet: u16,
+    /// The same may have come before, with the same `packet`.
+    pub redelivered: bool,
+}
+
+/// Takes what the hub wants of devices.
+pub trait Inbox: Send + Sync {
+    /// Takes an arrival, in order. True when it is kept or refused for good, and need not come again. False makes the hub
+    /// send it again, later.
+    fn take(&self, arrival: Arrival) -> BoxFuture<'_, bool>;
 }
 
 /// Why the hub said no.

@@ -1,23 +1,29 @@
 //! The traits behind which stores, hubs and clocks stand. Not here: any implementation but the in-memory ones for
-//! tests ([`crate::testing`]). `Commands` and `Leases` come with the features that need them.
+//! tests ([`crate::testing`]). `Leases` comes with the features that need it.
 
+mod archive;
 mod clock;
 mod codecs;
+mod commands;
 mod dead_letters;
 mod dedup;
 mod hub;
+mod listener;
 mod outbox;
 mod registry;
 
 use std::future::Future;
 use std::pin::Pin;
 
+pub use archive::{Archive, ArchiveFilter, Archived};
 pub use clock::Clock;
 pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
+pub use commands::{CommandFilter, Commands, Inserted, QueueLimits};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;
-pub use hub::{Hub, HubEvents, HubRefusal, LinkId, Token};
+pub use hub::{Arrival, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token};
+pub use listener::Listener;
 pub use outbox::{Backlog, Outbox, OutboxEntry, Seq};
 pub use registry::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
 

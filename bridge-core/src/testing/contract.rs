@@ -1,11 +1,15 @@
 //! What every implementation of the store ports must do. Each function wants a store that holds nothing yet.
 
+mod commands;
+
 use std::time::Duration;
+
+pub use commands::{command, commands};
 
 use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
 use crate::ports::{
-    DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter,
-    Outbox, OutboxEntry, RawRequest, Registry, Seq,
+    Archive, ArchiveFilter, Archived, DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord,
+    DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, RawRequest, Registry, Seq,
 };
 use crate::time::Timestamp;
 use crate::verdict::Reason;
@@ -72,6 +76,37 @@ pub async fn dedup(store: &dyn Dedup) {
     assert_eq!(store.forget(at(30)).await.unwrap(), 1);
     assert!(!store.seen(message_id(2), at(0)).await.unwrap());
     assert!(store.seen(message_id(1), at(0)).await.unwrap());
+}
+
+/// Uplinks are found by device and time, in the order in which they came, and go by age and by number.
+pub async fn archive(store: &dyn Archive) {
+    let at = |seconds| Timestamp::from_seconds(seconds).unwrap();
+    let uplink = |device: &str, seconds| Archived {
+        device: DeviceId::parse(device).unwrap(),
+        at: at(seconds),
+        record: vec![u8::try_from(seconds).unwrap()],
+    };
+    store.keep(&[uplink("a", 10), uplink("b", 20)]).await.unwrap();
+    store.keep(&[]).await.unwrap();
+    store.keep(&[uplink("a", 30), uplink("a", 40)]).await.unwrap();
+    let filter = |device: Option<&str>, from, to| ArchiveFilter {
+        device: device.map(|device| DeviceId::parse(device).unwrap()),
+        from: at(from),
+        to: at(to),
+    };
+    let all = store.uplinks(&filter(None, 0, 99), 0, 9).await.unwrap();
+    assert_eq!(all.iter().map(|(_, uplink)| uplink.at).collect::<Vec<_>>(), [at(10), at(20), at(30), at(40)]);
+    assert!(all.is_sorted_by_key(|(number, _)| *number));
+    let of_a = store.uplinks(&filter(Some("a"), 10, 40), 0, 9).await.unwrap();
+    assert_eq!(
+        of_a.iter().map(|(_, uplink)| uplink.clone()).collect::<Vec<_>>(),
+        [uplink("a", 10), uplink("a", 30)]
+    );
+    let rest = store.uplinks(&filter(Some("a"), 10, 99), of_a[0].0, 1).await.unwrap();
+    assert_eq!(rest, of_a[1..]);
+    assert_eq!(store.discard(at(20), 9).await.unwrap(), 1);
+    assert_eq!(store.discard(at(0), 1).await.unwrap(), 2);
+    assert_eq!(store.uplinks(&filter(None, 0, 99), 0, 9).await.unwrap(), all[3..]);
 }
 
 /// External ids are unique within an integration, device ids everywhere.
@@ -194,7 +229,9 @@ mod tests {
     fn the_store_in_memory_keeps_the_contract() {
         block_on(outbox(&MemoryStore::default()));
         block_on(dedup(&MemoryStore::default()));
+        block_on(archive(&MemoryStore::default()));
         block_on(registry(&MemoryStore::default()));
         block_on(dead_letters(&MemoryStore::default()));
+        block_on(commands(&|| Box::new(MemoryStore::default())));
     }
 }

@@ -4,10 +4,12 @@ use std::future::poll_fn;
 use std::sync::Mutex;
 use std::task::Poll;
 
+use crate::command::{Command, CommandId, Reference};
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
-    Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert,
-    NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError, StoreResult,
+    Backlog, BoxFuture, CommandFilter, Commands, DeadLetter, DeadLetterFilter, DeadLetters, Dedup,
+    DeviceFilter, DeviceRecord, Insert, Inserted, NewDeadLetter, Outbox, OutboxEntry, QueueLimits, Registry,
+    Seq, StoreError, StoreResult,
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
@@ -127,5 +129,24 @@ impl<S: Registry> Registry for Faulty<S> {
         list(filter: &'a DeviceFilter, after: Option<&'a DeviceId>, limit: usize) -> Vec<DeviceRecord>;
         touch(seen: &'a [(DeviceId, Timestamp)]) -> ();
         version() -> u64;
+    }
+}
+
+impl<S: Commands> Commands for Faulty<S> {
+    forward! {
+        insert(command: &'a Command, limits: QueueLimits) -> Inserted;
+        get(id: CommandId) -> Option<Command>;
+        list(filter: &'a CommandFilter, before: Option<CommandId>, limit: usize) -> Vec<Command>;
+        open(device: &'a DeviceId, waiting: usize) -> Vec<Command>;
+        update(command: &'a Command) -> bool;
+        start(command: &'a Command, others: usize) -> bool;
+        ready(now: Timestamp, after: Option<&'a DeviceId>, limit: usize) -> Vec<DeviceId>;
+        due(now: Timestamp, limit: usize) -> Vec<Command>;
+        sending(after: Option<CommandId>, limit: usize) -> Vec<Command>;
+        find(device: &'a DeviceId, reference: &'a Reference) -> Option<Command>;
+        unpublished(after: Option<CommandId>, limit: usize) -> Vec<Command>;
+        published(changes: &'a [(CommandId, u32)]) -> ();
+        purge(before: Timestamp, keep: u64, limit: usize) -> u64;
+        count_open() -> u64;
     }
 }

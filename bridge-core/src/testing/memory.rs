@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::Mutex;
 
+use crate::command::{Command, CommandId};
 use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
-    Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert,
-    NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError, StoreResult,
+    Archive, ArchiveFilter, Archived, Backlog, BoxFuture, DeadLetter, DeadLetterFilter, DeadLetters, Dedup,
+    DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox, OutboxEntry, Registry, Seq, StoreError,
+    StoreResult,
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
@@ -17,7 +19,8 @@ use crate::time::Timestamp;
 pub struct MemoryStore(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
+    pub(super) commands: BTreeMap<CommandId, Command>,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last_seq: Seq,
     seen: BTreeMap<MessageId, Timestamp>,
@@ -25,10 +28,15 @@ struct State {
     last_letter: u64,
     devices: BTreeMap<DeviceId, DeviceRecord>,
     version: u64,
+    archive: BTreeMap<u64, Archived>,
+    last_archived: u64,
 }
 
 impl MemoryStore {
-    fn run<'a, T: Send + 'a>(&self, work: impl FnOnce(&mut State) -> T) -> BoxFuture<'a, StoreResult<T>> {
+    pub(super) fn run<'a, T: Send + 'a>(
+        &self,
+        work: impl FnOnce(&mut State) -> T,
+    ) -> BoxFuture<'a, StoreResult<T>> {
         let result = work(&mut lock(&self.0));
         Box::pin(ready(Ok(result)))
     }
@@ -181,6 +189,43 @@ impl DeadLetters for MemoryStore {
 
     fn count(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.run(|state| state.letters.len() as u64)
+    }
+}
+
+impl Archive for MemoryStore {
+    fn keep<'a>(&'a self, uplinks: &'a [Archived]) -> BoxFuture<'a, StoreResult<()>> {
+        self.run(|state| {
+            for uplink in uplinks {
+                state.last_archived += 1;
+                state.archive.insert(state.last_archived, uplink.clone());
+            }
+        })
+    }
+
+    fn uplinks<'a>(
+        &'a self,
+        filter: &'a ArchiveFilter,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<(u64, Archived)>>> {
+        self.run(|state| {
+            let matching = state.archive.range(after + 1..).filter(|(_, uplink)| {
+                (filter.from..filter.to).contains(&uplink.at)
+                    && filter.device.as_ref().is_none_or(|device| *device == uplink.device)
+            });
+            matching.take(limit).map(|(number, uplink)| (*number, uplink.clone())).collect()
+        })
+    }
+
+    fn discard(&self, before: Timestamp, most: u64) -> BoxFuture<'_, StoreResult<u64>> {
+        self.run(|state| {
+            let count = state.archive.len();
+            state.archive.retain(|_, uplink| uplink.at >= before);
+            while state.archive.len() as u64 > most {
+                state.archive.pop_first();
+            }
+            (count - state.archive.len()) as u64
+        })
     }
 }
 

@@ -9,6 +9,7 @@ mod executor;
 mod faulty;
 mod hub;
 mod memory;
+mod memory_commands;
 
 pub use clock::ManualClock;
 pub use executor::{block_on, poll_once};

@@ -52,6 +52,8 @@ impl Life {
             registrar: block_on(Registrar::open(store.clone())).unwrap(),
             dedup: dedup.clone(),
             codecs: Arc::new(NoCodecs),
+            archive: None,
+            listener: None,
             delivery: delivery.clone(),
             dead_letters: store.clone(),
             traces: Arc::new(Traces::new(100)),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use bridge_core::IntegrationName;
+use bridge_core::archive::{ArchiveConfig, Archivist};
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
 use bridge_core::mux::{MuxConfig, Strategy};
@@ -22,6 +24,7 @@ use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
 
 use crate::clock::SystemClock;
 use crate::codecs::Workshop;
+use crate::commands::{Commands, Hearing, HubInbox};
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
 use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
@@ -36,6 +39,7 @@ pub struct App {
     pipeline: Arc<Pipeline>,
     workshop: Workshop,
     codecs: Arc<CodecSet>,
+    commands: Commands,
     hub: Arc<MqttHub>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
@@ -53,7 +57,7 @@ impl App {
         let store = Arc::new(store);
         let token = operator_token(config)?;
         if let Broker::Embedded { listen } = &config.hub.broker {
-            start_embedded_hub(*listen)?;
+            start_embedded_hub(*listen).await?;
         }
         let dialect = MqttDialect {
             bridge: config.bridge.name.clone(),
@@ -84,14 +88,20 @@ impl App {
         hub.start(delivery.clone());
         let workshop = Workshop::default();
         let codecs = Arc::new(CodecSet::new(workshop.table(config)?));
+        let archive = archive(config, &store, &clock);
+        let hearing = Arc::new(Hearing::default());
+        let commands = Commands::new(config, &store, &delivery, &codecs, &clock)?;
+        hearing.start(commands.clone());
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
             codecs: codecs.clone(),
             delivery: delivery.clone(),
             dead_letters: store.clone(),
+            archive: archive.clone(),
+            listener: Some(hearing.clone()),
             traces: Arc::new(Traces::new(config.trace.keep)),
-            clock,
+            clock: clock.clone(),
             states: States::default(),
         });
         let receiver = Receiver::new(
@@ -100,13 +110,8 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
-        let operations = Operations::new(
-            receiver.clone(),
-            delivery.clone(),
-            pipeline.traces.clone(),
-            codecs.clone(),
-            token,
-        );
+        let operations =
+            Operations::new(receiver.clone(), pipeline.clone(), codecs.clone(), commands.clone(), token);
         let router = receiver.router().merge(operations.router()).fallback(async || Problem::not_found());
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
@@ -115,14 +120,27 @@ impl App {
             outbox: store.clone(),
             dead_letters: store,
             keep_dead_letters: config.dead_letters.keep,
+            commands: commands.clone(),
         };
         let (storing, timing) = (delivery.clone(), delivery.clone());
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(async move { storing.run_store().await }),
             tokio::spawn(async move { timing.run_timer().await }),
             tokio::spawn(async move { dedup.run().await }),
             tokio::spawn(housekeeping.run()),
         ];
+        tasks.extend(start_commands(&commands));
+        if config.commands.from_hub {
+            hub.receive(Arc::new(HubInbox {
+                commands: commands.clone(),
+                delivery: delivery.clone(),
+                clock,
+                unknown: IntegrationName::parse("hub")?,
+            }));
+        }
+        if let Some(archive) = archive {
+            tasks.push(tokio::spawn(async move { archive.run().await }));
+        }
         delivery.start();
         Ok(Self {
             front: Front { receiver: receiver.clone(), router },
@@ -131,6 +149,7 @@ impl App {
             pipeline,
             workshop,
             codecs,
+            commands,
             hub,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
@@ -154,6 +173,7 @@ impl App {
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
         let sources = sources::table(config, Some(&self.receiver.table()))?;
         let codecs = self.workshop.table(config)?;
+        self.commands.ways.replace(config)?;
         self.codecs.replace(codecs);
         self.receiver.replace(sources);
         Ok(())
@@ -167,12 +187,18 @@ impl App {
     /// Brings everything that was accepted to the hub or onto the disk, then ends every task. Call it when no more requests
     /// come in. Takes little more than `delivery.shutdown_wait` at most.
     pub async fn drain(self) {
+        self.hub.stop_receiving(self.shutdown_wait).await;
         self.pipeline.delivery.drain(self.shutdown_wait).await;
         if tokio::time::timeout(self.shutdown_wait, self.receiver.tasks().idle()).await.is_err() {
             tracing::warn!("some requests did not end in time");
         }
         if let Err(error) = self.pipeline.dedup.flush().await {
             tracing::warn!(%error, "the last message ids could not be written");
+        }
+        if let Some(archive) = &self.pipeline.archive
+            && let Err(error) = archive.flush().await
+        {
+            tracing::warn!(%error, "the last payloads could not be archived");
         }
         if let Err(error) = self.pipeline.registrar.flush().await {
             tracing::warn!(%error, "when devices were last heard could not be written");
@@ -184,6 +210,28 @@ impl App {
             let _ = task.await;
         }
     }
+}
+
+/// The tasks of commands. Whatever was being sent when the process ended is found by `recover`.
+fn start_commands(commands: &Commands) -> [JoinHandle<()>; 3] {
+    let [recovering, sending, telling] = [(); 3].map(|()| commands.dispatcher.clone());
+    [
+        tokio::spawn(async move {
+            while let Err(error) = recovering.recover().await {
+                tracing::warn!(%error, "commands under way cannot be looked at; it is tried again");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            recovering.run_timer().await;
+        }),
+        tokio::spawn(async move { sending.run_sender().await }),
+        tokio::spawn(async move { telling.run_announcer().await }),
+    ]
+}
+
+/// What keeps payloads, when they are to be kept.
+fn archive(config: &Config, store: &Arc<EmbeddedStore>, clock: &Arc<dyn Clock>) -> Option<Arc<Archivist>> {
+    let limits = ArchiveConfig { keep: config.archive.keep, most: config.archive.max_messages };
+    (!limits.keep.is_zero()).then(|| Arc::new(Archivist::new(limits, store.clone(), clock.clone())))
 }
 
 /// The store for a tool beside a running service.
@@ -220,12 +268,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(feature = "embedded-hub")]
-fn start_embedded_hub(listen: std::net::SocketAddr) -> anyhow::Result<()> {
-    crate::embedded_hub::start(listen)
+async fn start_embedded_hub(listen: std::net::SocketAddr) -> anyhow::Result<()> {
+    crate::embedded_hub::start(listen).await
 }
 
 #[cfg(not(feature = "embedded-hub"))]
-fn start_embedded_hub(_listen: std::net::SocketAddr) -> anyhow::Result<()> {
+async fn start_embedded_hub(_listen: std::net::SocketAddr) -> anyhow::Result<()> {
     anyhow::bail!("this build has no embedded broker (feature embedded-hub): set hub.url")
 }
 

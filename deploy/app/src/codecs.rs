@@ -1,4 +1,4 @@
-//! Codecs from the configuration. Not here: reading it, decoding.
+//! Codecs from the configuration, and those that need none. Not here: reading it, decoding.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -8,6 +8,18 @@ use codec::js::{HostConfig, JsHost};
 use codec::{Codec, Format, Spec, Table};
 
 use crate::config::Config;
+
+/// Codecs that need no description: `codec = "cayenne"` is enough.
+pub fn built_in() -> [(&'static str, Format); 6] {
+    [
+        ("cayenne", Format::Cayenne),
+        ("senml", Format::Senml),
+        ("cbor", Format::Cbor),
+        ("json", Format::Json { fields: Vec::new() }),
+        ("text", Format::Text),
+        ("auto", Format::Auto),
+    ]
+}
 
 /// Makes codecs, and the threads for scripts when the first one comes. They outlive a change of the configuration.
 #[derive(Debug, Default)]
@@ -20,14 +32,7 @@ impl Workshop {
     /// When one cannot be made; a configuration that was read has been checked for that.
     pub(crate) fn table(&self, config: &Config) -> anyhow::Result<Table> {
         let mut table = Table::default();
-        for (name, format) in [
-            ("cayenne", Format::Cayenne),
-            ("senml", Format::Senml),
-            ("cbor", Format::Cbor),
-            ("json", Format::Json { fields: Vec::new() }),
-            ("text", Format::Text),
-            ("auto", Format::Auto),
-        ] {
+        for (name, format) in built_in() {
             let spec = Spec { name: name.into(), format, mapping: None, variables: BTreeMap::new() };
             table.codecs.insert(name.into(), self.codec(spec)?);
         }

@@ -9,8 +9,10 @@ mod broker;
 mod choice;
 mod cidr;
 mod codecs;
+mod commands;
 mod connector;
 mod delivery;
+mod downlink;
 mod http;
 mod hub;
 mod init;
@@ -36,15 +38,17 @@ pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
 pub use codecs::CodecConfig;
-pub use connector::{CheckSettings, ConnectorInfo, SettingMistake, Settings};
+pub use commands::Commands;
+pub use connector::{CheckSettings, ConnectorInfo, SettingMistake, Settings, WayDownInfo};
 pub use delivery::{Delivery, Durability, OutboxBounds};
+pub use downlink::Downlink;
 pub use http::Http;
 pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
 pub use init::{CONFIG_FILE, InitError, InitOutput, fresh_secret, init};
 pub use integration::Integration;
 pub use log::{Log, LogFormat};
 pub use mistakes::{Mistake, Mistakes};
-pub use retention::{DeadLetters, Dedup, Trace};
+pub use retention::{Archive, DeadLetters, Dedup, Trace};
 pub use secret::{PemFile, Secret, Surroundings};
 pub use template::template;
 
@@ -69,6 +73,10 @@ pub struct Config {
     pub dedup: Dedup,
     /// What cannot be delivered.
     pub dead_letters: DeadLetters,
+    /// `[archive]`.
+    pub archive: Archive,
+    /// `[commands]`.
+    pub commands: Commands,
     /// What happened to messages.
     pub trace: Trace,
     /// The log.
@@ -89,6 +97,8 @@ impl Config {
             delivery: Delivery::default(),
             dedup: Dedup::default(),
             dead_letters: DeadLetters::default(),
+            archive: Archive::default(),
+            commands: Commands::default(),
             trace: Trace::default(),
             log: Log::default(),
             codecs: Vec::new(),
@@ -145,6 +155,8 @@ impl Config {
             delivery: Delivery::read(root.section("delivery")),
             dedup: Dedup::read(root.section("dedup")),
             dead_letters: DeadLetters::read(root.section("dead_letters")),
+            archive: Archive::read(root.section("archive")),
+            commands: Commands::read(root.section("commands")),
             trace: Trace::read(root.section("trace")),
             log: Log::read(root.section("log")),
             integrations: integration::read_all(

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use anyhow::Context;
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
@@ -13,11 +14,14 @@ const SEGMENT: (usize, usize) = (1024 * 1024, 8);
 /// The largest payload, bytes.
 const MAX_PAYLOAD: usize = 1024 * 1024;
 
-/// Starts the broker; it lives as long as the process.
+/// How long the broker may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts the broker; it listens when this returns, and lives as long as the process.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub(crate) fn start(listen: SocketAddr) -> anyhow::Result<()> {
+pub(crate) async fn start(listen: SocketAddr) -> anyhow::Result<()> {
     // The broker only logs when it cannot bind: try first.
     drop(
         TcpListener::bind(listen)
@@ -55,5 +59,12 @@ pub(crate) fn start(listen: SocketAddr) -> anyhow::Result<()> {
             tracing::error!(%error, "the embedded MQTT broker has ended");
         }
     })?;
-    Ok(())
+    tokio::time::timeout(PATIENCE, listens(listen)).await.context("the embedded MQTT broker does not listen")
+}
+
+/// The broker does not tell when it listens: ask it.
+async fn listens(address: SocketAddr) {
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use bridge_core::Verdict;
 use bridge_core::pipeline::Pipeline;
-use bridge_core::ports::{DeadLetter, DeadLetters, Outbox, StoreResult};
+use bridge_core::ports::{Commands as _, DeadLetter, DeadLetters, Outbox, StoreResult};
 use webhook::receiver::Receiver;
 
+use crate::commands::{Commands, KEEP_AT_MOST};
 use crate::ops::{Backlog, Operations};
 
 /// Marked dead letters that one round sends.
 const REPLAY_BATCH: usize = 100;
+/// Commands that one round removes.
+const PURGE_BATCH: usize = 10_000;
 
 /// The parts that need care.
 pub(crate) struct Housekeeping {
@@ -22,6 +25,7 @@ pub(crate) struct Housekeeping {
     pub(crate) outbox: Arc<dyn Outbox>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) keep_dead_letters: u64,
+    pub(crate) commands: Commands,
 }
 
 impl Housekeeping {
@@ -41,6 +45,12 @@ impl Housekeeping {
             }
             if round % 60 == 59 {
                 note("forget old message ids", self.pipeline.dedup.forget_old().await);
+                let before = self.pipeline.clock.wall().minus(self.commands.keep);
+                let purged = self.commands.store.purge(before, KEEP_AT_MOST, PURGE_BATCH).await;
+                note("let go of old commands", purged);
+                if let Some(archive) = &self.pipeline.archive {
+                    note("let go of old payloads", archive.discard_old().await);
+                }
                 match self.dead_letters.trim(self.keep_dead_letters).await {
                     Ok(0) => {}
                     Ok(removed) => {

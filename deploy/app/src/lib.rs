@@ -3,13 +3,15 @@
 
 mod assemble;
 mod clock;
-mod codecs;
+pub mod codecs;
+mod commands;
 pub mod config;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;
 mod housekeeping;
 mod metrics;
 mod ops;
+mod replay;
 mod server;
 mod sources;
 pub mod tryout;

@@ -1,4 +1,7 @@
-//! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`. Not here: what sources send.
+//! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
+//! `/operator/replay`, `/operator/commands`. Not here: what sources send.
+
+mod commands;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -7,15 +10,17 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bridge_core::delivery::Delivery;
-use bridge_core::trace::{End, Trace, Traces};
+use bridge_core::pipeline::Pipeline;
+use bridge_core::trace::{End, Trace};
 use bridge_core::{Timestamp, Verdict};
 use codec::CodecSet;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
-use webhook::receiver::{Auth, Receiver};
+use webhook::receiver::{Auth, Problem, Receiver};
 
+use crate::commands::Commands;
 use crate::metrics::{self, Extra};
+use crate::replay::ReplayRequest;
 use crate::tryout::{self, Trial};
 
 /// What the routes look at.
@@ -24,9 +29,9 @@ pub(crate) struct Operations(Arc<Inner>);
 
 struct Inner {
     receiver: Receiver,
-    delivery: Arc<Delivery>,
-    traces: Arc<Traces>,
+    pipeline: Arc<Pipeline>,
     codecs: Arc<CodecSet>,
+    commands: Commands,
     token: Auth,
     extra: std::sync::Mutex<Backlog>,
     closing: AtomicBool,
@@ -45,13 +50,13 @@ impl Operations {
     /// Routes over these parts; `token` guards the traces.
     pub(crate) fn new(
         receiver: Receiver,
-        delivery: Arc<Delivery>,
-        traces: Arc<Traces>,
+        pipeline: Arc<Pipeline>,
         codecs: Arc<CodecSet>,
+        commands: Commands,
         token: Auth,
     ) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { receiver, delivery, traces, codecs, token, extra, closing }))
+        Self(Arc::new(Inner { receiver, pipeline, codecs, commands, token, extra, closing }))
     }
 
     /// The routes.
@@ -63,6 +68,9 @@ impl Operations {
             .route("/operator/traces", get(traces))
             .route("/operator/codecs", get(codecs))
             .route("/operator/codecs/{name}/try", post(try_codec).layer(DefaultBodyLimit::max(MAX_TRIAL)))
+            .route("/operator/replay", post(replay))
+            .route("/operator/commands", get(commands::list).post(commands::send))
+            .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
             .with_state(self.clone())
     }
 
@@ -84,8 +92,8 @@ impl Operations {
 /// Ready means: what is sent now will be kept. That takes the store; with the hub down the outbox takes over, and turning
 /// webhooks away then would lose them. The body says how both are.
 async fn readyz(State(operations): State<Operations>) -> Response {
-    let stats = operations.0.delivery.stats();
-    let store_error = operations.0.delivery.store_error();
+    let stats = operations.0.pipeline.delivery.stats();
+    let store_error = operations.0.pipeline.delivery.store_error();
     let closing = operations.0.closing.load(Relaxed);
     let ready = store_error.is_none() && !closing;
     let status = match (ready, stats.links_up) {
@@ -108,13 +116,13 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
     let backlog = operations.backlog();
     let now = crate::clock::SystemClock;
     let age = backlog.oldest.map(|at| bridge_core::ports::Clock::wall(&now).since(at).as_secs_f64());
-    let stats = operations.0.delivery.stats();
+    let stats = operations.0.pipeline.delivery.stats();
     let extra = Extra {
         // The look at the store may be older than the count.
         backlog_age_seconds: if stats.stored == 0 { 0.0 } else { age.unwrap_or_default() },
         dead_letters: backlog.dead_letters,
-        buried: operations.0.delivery.buried(),
-        store_ok: operations.0.delivery.store_error().is_none(),
+        buried: operations.0.pipeline.delivery.buried(),
+        store_ok: operations.0.pipeline.delivery.store_error().is_none(),
     };
     let page = metrics::render(&operations.0.receiver.table(), stats, extra);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
@@ -129,7 +137,7 @@ struct TraceQuery {
 /// The codecs, and what those on trial made otherwise.
 async fn codecs(State(operations): State<Operations>, headers: HeaderMap) -> Response {
     if !operations.0.token.proves(&headers, "") {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return unauthorized();
     }
     json_response(StatusCode::OK, &tryout::overview(&operations.0.codecs))
 }
@@ -142,18 +150,37 @@ async fn try_codec(
     body: bytes::Bytes,
 ) -> Response {
     if !operations.0.token.proves(&headers, "") {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return unauthorized();
     }
     let Some(codec) = operations.0.codecs.table().codecs.get(&name).cloned() else {
         let detail = format!("There is no codec {name:?} in the configuration.");
-        return (StatusCode::NOT_FOUND, format!("{detail}\n")).into_response();
+        return Problem::new(StatusCode::NOT_FOUND, "unknown-codec", "Unknown codec", detail).into_response();
     };
     let trial = match Trial::parse(&body) {
         Ok(trial) => trial,
-        Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+        Err(why) => return malformed(why),
     };
     let now = bridge_core::ports::Clock::wall(&crate::clock::SystemClock);
     json_response(StatusCode::OK, &trial.run(&codec, now).await)
+}
+
+/// Runs the codecs of now over payloads of the past.
+async fn replay(State(operations): State<Operations>, headers: HeaderMap, body: bytes::Bytes) -> Response {
+    if !operations.0.token.proves(&headers, "") {
+        return unauthorized();
+    }
+    let request = match ReplayRequest::parse(&body) {
+        Ok(request) => request,
+        Err(why) => return malformed(why),
+    };
+    if operations.0.pipeline.archive.is_none() {
+        let why = "No payloads are kept: set archive.keep in the configuration.";
+        return Problem::new(StatusCode::CONFLICT, "no-archive", "No archive", why).into_response();
+    }
+    match request.run(&operations.0.pipeline).await {
+        Ok(report) => json_response(StatusCode::OK, &report),
+        Err(error) => commands::unavailable(&error),
+    }
 }
 
 /// A payload in hexadecimal or base64, and what is around it.
@@ -165,20 +192,28 @@ async fn traces(
     headers: HeaderMap,
 ) -> Response {
     if !operations.0.token.proves(&headers, "") {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return unauthorized();
     }
     let limit = query.limit.unwrap_or(100).min(1000);
-    let traces: Vec<Value> = operations.0.traces.after(query.after, limit).iter().map(trace_json).collect();
+    let traces: Vec<Value> =
+        operations.0.pipeline.traces.after(query.after, limit).iter().map(trace_json).collect();
     json_response(StatusCode::OK, &Value::Array(traces))
+}
+
+/// What became of a message, and why.
+pub(crate) fn words(verdict: &Verdict) -> (&'static str, Option<&'static str>) {
+    match verdict {
+        Verdict::Delivered => ("delivered", None),
+        Verdict::Stored => ("stored", None),
+        Verdict::Duplicate => ("duplicate", None),
+        Verdict::Rejected(reason) => ("dead-letter", Some(reason.as_str())),
+        Verdict::Retry(_) => ("retry", None),
+    }
 }
 
 fn trace_json(trace: &Trace) -> Value {
     let (end, reason) = match &trace.end {
-        End::Verdict(Verdict::Delivered) => ("delivered", None),
-        End::Verdict(Verdict::Stored) => ("stored", None),
-        End::Verdict(Verdict::Duplicate) => ("duplicate", None),
-        End::Verdict(Verdict::Rejected(reason)) => ("dead-letter", Some(reason.as_str())),
-        End::Verdict(Verdict::Retry(_)) => ("retry", None),
+        End::Verdict(verdict) => words(verdict),
         End::Refused(refusal) => ("refused", Some(refusal.as_str())),
     };
     let steps: Vec<Value> =
@@ -196,6 +231,15 @@ fn trace_json(trace: &Trace) -> Value {
         "detail": trace.detail,
         "steps": steps,
     })
+}
+
+fn unauthorized() -> Response {
+    let detail = "The request does not prove the operator's token.";
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail).into_response()
+}
+
+fn malformed(why: String) -> Response {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request", why).into_response()
 }
 
 fn json_response(code: StatusCode, body: &Value) -> Response {

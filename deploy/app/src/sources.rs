@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use bridge_core::counters::IntegrationCounters;
 use bridge_core::pipeline::Integration as CoreIntegration;
-use webhook::connector::{AuthKind, Connector};
+use webhook::connector::{AuthKind, Connector, WayDown};
 use webhook::connectors;
 use webhook::receiver::{Auth, LogGate, SecretDigest, Source, SourceTable};
 
 use crate::config::{
     Auth as AuthConfig, AuthScheme, Cidr, Config, ConnectorInfo, Integration, Proof, SettingMistake,
+    WayDownInfo,
 };
 
 /// What the configuration must know of every connector.
@@ -32,6 +33,7 @@ fn info(connector: &'static dyn Connector) -> ConnectorInfo<'static> {
         default_prefix: connector.default_prefix(),
         auth: connector.auth().iter().map(scheme).collect(),
         settings: connector.settings().iter().map(|setting| (setting.key, setting.help)).collect(),
+        downlink: connector.downlink().map(way_down),
         check: Some(Box::new(|settings| {
             let errors = connector.configure(settings).err().unwrap_or_default();
             errors
@@ -39,6 +41,21 @@ fn info(connector: &'static dyn Connector) -> ConnectorInfo<'static> {
                 .map(|error| SettingMistake { key: error.key.to_owned(), message: error.message })
                 .collect()
         })),
+    }
+}
+
+fn way_down(way: &'static WayDown) -> WayDownInfo<'static> {
+    WayDownInfo {
+        default_url: way.default_url,
+        token: way.token,
+        settings: way.settings.iter().map(|setting| (setting.key, setting.help)).collect(),
+        check: Box::new(|url, settings| {
+            let errors = (way.make)(url, settings).err().unwrap_or_default();
+            errors
+                .into_iter()
+                .map(|error| SettingMistake { key: error.key.to_owned(), message: error.message })
+                .collect()
+        }),
     }
 }
 

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bridge_core::payload::{Outcome, Sample};
 use bridge_core::{Measurement, Timestamp};
-use codec::{Codec, CodecSet, Context, Input};
+use codec::{Codec, CodecSet, Context, Input, TrialCount};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -136,7 +136,10 @@ pub(crate) fn overview(set: &CodecSet) -> Value {
         .collect();
     let counts = set.trial_counts().into_iter();
     let trials: Vec<Value> = counts
-        .map(|(name, payloads, different)| json!({ "codec": name, "payloads": payloads, "different": different }))
+        .map(|(name, count)| {
+            let TrialCount { payloads, different, skipped } = count;
+            json!({ "codec": name, "payloads": payloads, "different": different, "skipped": skipped })
+        })
         .collect();
     let differences: Vec<Value> = set
         .differences()
@@ -189,7 +192,8 @@ fn sample(sample: &Sample) -> Value {
     out.into()
 }
 
-fn values(measurements: &[Measurement]) -> Map<String, Value> {
+/// Names and values.
+pub(crate) fn values(measurements: &[Measurement]) -> Map<String, Value> {
     measurements.iter().map(|m| (m.name.clone(), m.value.clone())).collect()
 }
 

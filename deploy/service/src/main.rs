@@ -5,6 +5,7 @@
 mod commands;
 mod demo;
 mod http_client;
+mod operator;
 mod serve;
 mod start;
 mod terminal;
@@ -14,7 +15,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ConfigCommand, DeadLetterCommand, Devices, InitArgs, OutboxArgs, WatchArgs};
+use crate::commands::{
+    CodecCommand, CommandCommand, ConfigCommand, DeadLetterCommand, Devices, InitArgs, OutboxArgs, WatchArgs,
+};
 
 /// Webhooks of Sigfox, Particle, The Things Stack and ChirpStack reach an MQTT hub, normalised, and nothing accepted is lost.
 #[derive(Debug, Parser)]
@@ -38,6 +41,12 @@ enum Command {
     /// Check the configuration, or print a template of it.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Try payload codecs, run golden vectors, decode the past again.
+    #[command(subcommand)]
+    Codec(CodecCommand),
+    /// Send commands to devices, and see what became of them.
+    #[command(subcommand)]
+    Commands(CommandCommand),
     /// List, import, approve and remove devices.
     #[command(subcommand)]
     Devices(Devices),
@@ -73,6 +82,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let all_well = match cli.command {
         Command::Init(args) => commands::init(&args)?,
         Command::Config(command) => commands::config(&command, file)?,
+        Command::Codec(command) => return commands::codec(&command, file).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::Serve => match start::load(file)? {
             Ok(config) => {
@@ -91,6 +101,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                     commands::watch(&args, &config).await?;
                     true
                 }
+                Command::Commands(command) => commands::command(command, &config).await?,
                 Command::Devices(command) => {
                     commands::devices(command, &app::open_tool_store(&config)?, &config).await?
                 }
@@ -102,7 +113,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                     true
                 }
                 // Taken above.
-                Command::Serve | Command::Demo(_) | Command::Init(_) | Command::Config(_) => true,
+                Command::Serve
+                | Command::Codec(_)
+                | Command::Demo(_)
+                | Command::Init(_)
+                | Command::Config(_) => true,
             }
         }
     };

@@ -1,8 +1,10 @@
-//! The bridge against its floor: a bare HTTP server that publishes each body and awaits its PUBACK. Same machine, same
-//! broker, same load, alternating in one run; what is printed are ratios. Not a test.
+//! The bridge and its codecs against their floors. The bridge's: a bare HTTP server that publishes each body and awaits its PUBACK. Same machine, same
+//! broker, same load, alternating in one run; what is printed are ratios. `codecs` as an argument leaves the bridge's out.
+//! Not a test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
+mod codecs;
 mod floor;
 mod load;
 mod process;
@@ -27,9 +29,15 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let (_broker, mqtt) = start_broker(folder.path()).await;
 
+    if arguments.iter().any(|argument| argument == "codecs") {
+        codecs::run().unwrap();
+        return decoding(mqtt, time).await;
+    }
     near(mqtt, time).await;
     disk_first(mqtt, time).await;
     far(mqtt, time).await;
+    codecs::run().unwrap();
+    decoding(mqtt, time).await;
 }
 
 /// 64 connections, the broker on the same machine.
@@ -99,6 +107,22 @@ async fn far(mqtt: u16, time: Duration) {
             None => println!("  {name:<36} {:>8.2}", figures.rate / floor_figures.rate),
         }
     }
+}
+
+/// The bridge against itself: with a codec for every uplink, and without.
+async fn decoding(mqtt: u16, time: Duration) {
+    let script = "format = \"javascript\"\nfile = \"climate.js\"\n";
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        for (sections, figures) in [("", &mut without), (script, &mut with)] {
+            let bridge = Bridge::start_with_codec(mqtt, sections).await;
+            load(bridge.http(), 64, time / 4).await;
+            figures.push(measured(&bridge, 64, time).await);
+        }
+    }
+    println!("64 connections, a codec for every uplink");
+    let (without, with) = (median(without), median(with));
+    verdict("JavaScript: rate, of that without", with.rate / without.rate, ">=", 0.7);
 }
 
 async fn measured(server: &impl Server, connections: usize, time: Duration) -> Figures {

@@ -109,24 +109,31 @@ impl Server for Bridge {
 impl Bridge {
     /// Starts it with more sections in its configuration.
     pub(crate) async fn start(mqtt: u16, sections: &str) -> Self {
-        Self::start_as(mqtt, "", sections).await
+        Self::start_as(mqtt, "", sections, "").await
     }
 
     /// Starts it with more keys in `[hub]`.
     pub(crate) async fn start_with_hub(mqtt: u16, hub: &str) -> Self {
-        Self::start_as(mqtt, hub, "").await
+        Self::start_as(mqtt, hub, "", "").await
     }
 
-    async fn start_as(mqtt: u16, hub: &str, sections: &str) -> Self {
+    /// Starts it with a codec for its integration, described by these lines; none when there are none.
+    pub(crate) async fn start_with_codec(mqtt: u16, lines: &str) -> Self {
+        let codec = format!("codec = \"bench\"\n[codecs.bench]\n{lines}");
+        Self::start_as(mqtt, "", "", if lines.is_empty() { "" } else { &codec }).await
+    }
+
+    async fn start_as(mqtt: u16, hub: &str, sections: &str, integration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let config = format!(
             "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
              [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n{hub}{sections}[integrations.farm]\nconnector = \"ttn\"\n\
-             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n"
+             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n{integration}"
         );
         let path = folder.path().join("bridge.toml");
         std::fs::write(&path, config).unwrap();
+        std::fs::write(folder.path().join("climate.js"), crate::codecs::CLIMATE).unwrap();
         let program = std::env::current_exe().unwrap().with_file_name("device-bridge");
         let mut command = Command::new(program);
         command.arg("-c").arg(path).arg("serve").env("FARM_SECRET", SECRET).stderr(Stdio::null());

@@ -1,3 +1,5 @@
+//! Cayenne frames: the published vectors, bad frames, and decode after encode.
+
 use super::*;
 use bridge_core::time::Timestamp;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! CBOR payloads: what is read, what is refused, and bounds.
+
 use super::*;
 use bridge_core::measurement::Measurement;
 use bridge_core::time::Timestamp;

@@ -1,3 +1,5 @@
+//! Grammars and frames: the published vectors, doubtful grammars, bad frames.
+
 use super::*;
 use bridge_core::time::Timestamp;
 use proptest::prelude::*;

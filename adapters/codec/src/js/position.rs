@@ -39,11 +39,11 @@ pub(super) fn caught(
     if of_engine && message == "Maximum call stack size exceeded" {
         return ScriptError::StackOverflow(fault("functions called each other too deep"));
     }
-    let whole = match &name {
-        Some(name) if message.is_empty() => name.clone(),
-        Some(name) => format!("{name}: {message}"),
-        None if message.is_empty() => "threw an object without a message".to_owned(),
-        None => message,
+    let whole = match (name.as_deref().unwrap_or_default(), message.as_str()) {
+        ("", "") => "threw an object without a message".to_owned(),
+        (name, "") => name.to_owned(),
+        ("", message) => message.to_owned(),
+        (name, message) => format!("{name}: {message}"),
     };
     let whole: String = whole.chars().take(MESSAGE_LIMIT).collect();
     ScriptError::Thrown(fault(&whole))
@@ -51,7 +51,11 @@ pub(super) fn caught(
 
 fn primitive(value: &Value<'_>) -> String {
     if let Some(text) = value.as_string() {
-        return text.to_string().unwrap_or_else(|_| "threw a text that is not Unicode".to_owned());
+        return match text.to_string() {
+            Ok(text) if text.is_empty() => "threw an empty text".to_owned(),
+            Ok(text) => text,
+            Err(_) => "threw a text that is not Unicode".to_owned(),
+        };
     }
     match value.as_number() {
         Some(number) => format!("threw the number {number}"),

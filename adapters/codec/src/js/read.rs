@@ -2,7 +2,7 @@
 //! ([`super::answer`], [`super::call`]).
 
 use rquickjs::function::This;
-use rquickjs::{Array, Error, Function, Object, Type, Value};
+use rquickjs::{Array, Error, Function, Object, String as Text, Type, Value};
 use serde_json::{Map, Number, Value as Json};
 
 /// The most JSON text that one answer may make, in bytes. Numbers with a fraction count as 18.
@@ -158,9 +158,11 @@ impl<'a, 'js> Reader<'a, 'js> {
         descend(path, depth)?;
         self.count(2)?;
         let mut map = Map::new();
-        for entry in object.props::<String, Value<'js>>() {
+        // As text of the engine: the wrapper's own way to a String ends at a zero and lets half a surrogate pair in.
+        for entry in object.props::<Text<'js>, Value<'js>>() {
             let (key, item) = entry?;
-            self.count(text_size(&key) + 2)?;
+            let key = self.text(key.as_value())?;
+            self.count(2)?;
             if let Some(read) = self.read(&item, Path::Key(&path, &key), depth + 1)? {
                 map.insert(key, read);
             }

@@ -14,7 +14,13 @@ use super::{Mapping, Rule, Target, moment, split};
 
 pub(super) fn apply(mapping: &Mapping, outcome: Outcome, received_at: Timestamp) -> Outcome {
     let Outcome { samples, warnings: mut lines, errors } = outcome;
-    let mut run = Run { mapping, received_at, samples: Vec::new(), warnings: Warnings::default() };
+    let mut parts = vec![None];
+    for rule in &mapping.rules {
+        if !parts.contains(&rule.part.as_deref()) {
+            parts.push(rule.part.as_deref());
+        }
+    }
+    let mut run = Run { mapping, parts, received_at, samples: Vec::new(), warnings: Warnings::default() };
     for mut sample in samples {
         let elements = match &mapping.split {
             Some(field) => split::split(field, &mut sample, &mut run.warnings),
@@ -44,15 +50,20 @@ pub(super) fn number(value: &Value) -> Option<Cow<'_, Number>> {
 
 struct Run<'a> {
     mapping: &'a Mapping,
+    /// None, which is the first sample, and the names of the others, in the order of the rules.
+    parts: Vec<Option<&'a str>>,
     received_at: Timestamp,
     samples: Vec<Sample>,
     warnings: Warnings,
 }
 
-/// A rule that has found its value: the measurement itself, or a pointer into it.
+/// A rule that has found its value.
 struct Find<'a> {
     rule: &'a Rule,
-    pointer: Option<&'a str>,
+    /// The place of the measurement that has it.
+    source: usize,
+    /// Where it is in there; empty where it is the whole.
+    pointer: &'a str,
 }
 
 /// What goes into one sample.
@@ -62,28 +73,50 @@ struct Part {
     properties: Vec<Measurement>,
 }
 
-impl Part {
-    fn take(&mut self, target: Target, measurement: Measurement) {
-        match target {
-            Target::Telemetry => self.measurements.push(measurement),
-            Target::Property => self.properties.push(measurement),
-            Target::Time(_) | Target::Drop => {}
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.measurements.is_empty() && self.properties.is_empty()
-    }
-}
-
 impl Run<'_> {
     /// Adds a sample and its parts. Returns their time.
     fn map(&mut self, sample: Sample) -> Option<Timestamp> {
-        let Sample { mut time, measurements, location, properties, mut aside } = sample;
-        let finds = find(&self.mapping.rules, &measurements);
-        for (source, find) in in_order(&self.mapping.rules, &finds) {
+        let Sample { time, measurements, mut location, properties, mut aside } = sample;
+        let mut finds = find(&self.mapping.rules, &measurements);
+        let time = self.time(&finds, &measurements).or(time);
+        let (telemetry, state) = (written(&finds, Target::Telemetry), written(&finds, Target::Property));
+
+        let mut parts: Vec<Part> = self.parts.iter().map(|_| Part::default()).collect();
+        parts[0].properties = properties;
+        parts[0].properties.retain(|property| !self.is_replaced(property, &state));
+        finds.sort_by_key(|find| find.source);
+        let mut rest = finds.as_slice();
+        for (source, measurement) in measurements.into_iter().enumerate() {
+            let (finds, after) = rest.split_at(rest.partition_point(|find| find.source == source));
+            rest = after;
+            for find in finds {
+                let part = self.parts.iter().position(|part| *part == find.rule.part.as_deref());
+                let Some((made, part)) = self.make(find, &measurement).zip(part) else { continue };
+                parts[part].list(find.rule).push(made);
+            }
+            let other = remainder(measurement, finds).filter(|_| self.mapping.keep_others);
+            parts[0].measurements.extend(other.filter(|other| !self.is_replaced(other, &telemetry)));
+        }
+
+        for (place, mut part) in parts.into_iter().enumerate() {
+            let (location, aside) = (location.take(), std::mem::take(&mut aside));
+            let is_empty = part.measurements.is_empty() && part.properties.is_empty();
+            if is_empty && location.is_none() && aside.is_empty() {
+                continue;
+            }
+            self.add_constants(self.parts[place], &mut part);
+            let Part { measurements, properties } = part;
+            self.samples.push(Sample { time, measurements, location, properties, aside });
+        }
+        time
+    }
+
+    /// What the last of the rules that set the time says.
+    fn time(&mut self, finds: &[Find<'_>], measurements: &[Measurement]) -> Option<Timestamp> {
+        let mut time = None;
+        for find in finds {
             let Target::Time(format) = find.rule.target else { continue };
-            let Some(value) = find.value(&measurements[source]) else { continue };
+            let Some(value) = find.value(&measurements[find.source]) else { continue };
             match moment::read(value, format, self.received_at) {
                 Ok(found) => time = Some(found),
                 Err(reason) => {
@@ -91,46 +124,6 @@ impl Run<'_> {
                     self.warnings.push(format!("{from} {reason}; it was left out"));
                 }
             }
-        }
-
-        let mut parts: Vec<(Option<&str>, Part)> = vec![(None, Part { properties, ..Part::default() })];
-        for rule in &self.mapping.rules {
-            if parts.iter().all(|(name, _)| *name != rule.part.as_deref()) {
-                parts.push((rule.part.as_deref(), Part::default()));
-            }
-        }
-        let places: HashMap<Option<&str>, usize> =
-            parts.iter().enumerate().map(|(place, (name, _))| (*name, place)).collect();
-
-        let written = |target| written(finds.iter().flatten(), target);
-        let (telemetry, state) = (written(Target::Telemetry), written(Target::Property));
-        parts[0].1.properties.retain(|property| !state.contains(property.name.as_str()));
-        for (measurement, finds) in measurements.into_iter().zip(&finds) {
-            for find in finds {
-                let Some(made) = self.make(find, &measurement) else { continue };
-                parts[places[&find.rule.part.as_deref()]].1.take(find.rule.target, made);
-            }
-            if !self.mapping.keep_others {
-                continue;
-            }
-            let Some(other) = remainder(measurement, finds) else { continue };
-            if telemetry.contains(other.name.as_str()) {
-                self.warnings.push(format!("{} was replaced by what the mapping calls so", other.name));
-            } else {
-                parts[0].1.measurements.push(other);
-            }
-        }
-
-        let mut location = location;
-        for (name, mut part) in parts {
-            let location = location.take();
-            let aside = std::mem::take(&mut aside);
-            if part.is_empty() && location.is_none() && aside.is_empty() {
-                continue;
-            }
-            self.add_constants(name, &mut part);
-            let Part { measurements, properties } = part;
-            self.samples.push(Sample { time, measurements, location, properties, aside });
         }
         time
     }
@@ -155,72 +148,68 @@ impl Run<'_> {
     fn add_constants(&mut self, part: Option<&str>, into: &mut Part) {
         for rule in self.mapping.rules.iter().filter(|rule| rule.part.as_deref() == part) {
             let (Some(value), Some(name)) = (&rule.constant, rule.name()) else { continue };
-            let list = match rule.target {
-                Target::Property => &mut into.properties,
-                _ => &mut into.measurements,
-            };
-            let before = list.len();
-            list.retain(|there| there.name != name);
-            if list.len() < before {
-                self.warnings.push(format!("{name} was replaced by what the mapping calls so"));
-            }
-            let unit = rule.unit.clone().map(Cow::Owned);
-            into.take(rule.target, Measurement { name: name.to_owned(), value: value.clone(), unit });
+            let (value, unit) = (value.clone(), rule.unit.clone().map(Cow::Owned));
+            let list = into.list(rule);
+            list.retain(|there| !self.is_replaced(there, &HashSet::from([name])));
+            list.push(Measurement { name: name.to_owned(), value, unit });
+        }
+    }
+
+    /// Whether the mapping writes something of that name, and says so.
+    fn is_replaced(&mut self, other: &Measurement, written: &HashSet<&str>) -> bool {
+        let is_replaced = written.contains(other.name.as_str());
+        if is_replaced {
+            self.warnings.push(format!("{} was replaced by what the mapping calls so", other.name));
+        }
+        is_replaced
+    }
+}
+
+impl Part {
+    /// Where a rule writes.
+    fn list(&mut self, rule: &Rule) -> &mut Vec<Measurement> {
+        match rule.target {
+            Target::Property => &mut self.properties,
+            _ => &mut self.measurements,
         }
     }
 }
 
 impl Find<'_> {
     fn value<'v>(&self, measurement: &'v Measurement) -> Option<&'v Value> {
-        match self.pointer {
-            Some(pointer) => measurement.value.pointer(pointer),
-            None => Some(&measurement.value),
-        }
+        measurement.value.pointer(self.pointer)
     }
 }
 
-/// For each measurement the rules that take something of it, in their order.
-fn find<'a>(rules: &'a [Rule], measurements: &[Measurement]) -> Vec<Vec<Find<'a>>> {
-    let names =
-        measurements.iter().enumerate().map(|(place, measurement)| (measurement.name.as_str(), place));
+/// The rules that take something of these measurements, in their order.
+fn find<'a>(rules: &'a [Rule], measurements: &[Measurement]) -> Vec<Find<'a>> {
+    let names = measurements.iter().enumerate().map(|(place, measurement)| (&*measurement.name, place));
     let places: HashMap<&str, usize> = names.collect();
-    let mut finds: Vec<Vec<Find<'a>>> = measurements.iter().map(|_| Vec::new()).collect();
-    for rule in rules {
-        let Some(from) = rule.from.as_deref() else { continue };
-        let ends = std::iter::once(from.len()).chain(from.rmatch_indices('/').map(|(end, _)| end));
-        let found = ends.filter_map(|end| {
-            let place = *places.get(&from[..end])?;
-            let find = Find { rule, pointer: (end < from.len()).then_some(&from[end..]) };
-            find.value(&measurements[place]).is_some_and(|value| !value.is_null()).then_some((place, find))
-        });
-        if let Some((place, find)) = { found }.next() {
-            finds[place].push(find);
-        }
-    }
-    finds
-}
-
-/// All finds, with the place of their measurement, in the order of the rules.
-fn in_order<'f, 'a>(rules: &'a [Rule], finds: &'f [Vec<Find<'a>>]) -> Vec<(usize, &'f Find<'a>)> {
-    let all = finds.iter().enumerate().flat_map(|(place, finds)| finds.iter().map(move |find| (place, find)));
-    let mut all: Vec<_> = all.collect();
-    all.sort_by_key(|(_, find)| rules.iter().position(|rule| std::ptr::eq(rule, find.rule)));
-    all
+    let find = |rule: &'a Rule| {
+        let from = rule.from.as_deref()?;
+        let mut ends = std::iter::once(from.len()).chain(from.rmatch_indices('/').map(|(end, _)| end));
+        ends.find_map(|end| {
+            let (name, pointer) = from.split_at(end);
+            let find = Find { rule, source: *places.get(name)?, pointer };
+            let is_there = !find.value(&measurements[find.source])?.is_null();
+            is_there.then_some(find)
+        })
+    };
+    rules.iter().filter_map(find).collect()
 }
 
 /// The names that are written into the first sample.
-fn written<'a, 'f>(finds: impl Iterator<Item = &'f Find<'a>>, target: Target) -> HashSet<&'a str>
-where
-    'a: 'f,
-{
-    let first = finds.map(|find| find.rule).filter(|rule| rule.target == target && rule.part.is_none());
+fn written<'a>(finds: &[Find<'a>], target: Target) -> HashSet<&'a str> {
+    let first =
+        finds.iter().map(|find| find.rule).filter(|rule| rule.target == target && rule.part.is_none());
     first.filter_map(Rule::name).collect()
 }
 
 /// What the rules have left of a measurement. Elements of arrays become null, so that the others keep their places.
 fn remainder(mut measurement: Measurement, finds: &[Find<'_>]) -> Option<Measurement> {
     for find in finds {
-        let (parent, last) = find.pointer?.rsplit_once('/')?;
+        // Without a slash there is no pointer, and the whole is taken.
+        let (parent, last) = find.pointer.rsplit_once('/')?;
         match measurement.value.pointer_mut(parent) {
             Some(Value::Object(members)) => {
                 members.shift_remove(&last.replace("~1", "/").replace("~0", "~"));

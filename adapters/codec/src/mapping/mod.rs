@@ -153,8 +153,8 @@ impl Mapping {
     /// keeps its place under a new name, constants come last, and named parts follow as samples of their own with the
     /// same time (the location stays in the first). What is not taken out of a structured value stays in it, where
     /// others are kept. A value that cannot be scaled goes through as it is, and a time that is none is left out, each
-    /// with a warning. Where the mapping writes the name of a measurement that no rule takes, the mapping wins, with a
-    /// warning. Samples with nothing in them are left out.
+    /// with a warning. Where the mapping writes the name of a measurement that no rule takes, or of a property, the
+    /// mapping wins, with a warning. Samples with nothing in them are left out.
     #[must_use]
     pub fn apply(&self, outcome: Outcome, received_at: Timestamp) -> Outcome {
         apply::apply(self, outcome, received_at)
@@ -170,9 +170,9 @@ impl Rule {
         if let Some((field, _)) = texts.iter().find(|(_, text)| text.as_ref().is_some_and(String::is_empty)) {
             return Err(Fault::Empty(field));
         }
-        if self.name().is_none() {
-            let more = [self.to.is_some(), self.constant.is_some(), self.is_scaled()];
-            let more = more.contains(&true) || self.unit.is_some() || self.part.is_some();
+        if !self.writes() {
+            let more = self.constant.is_some() || self.to.is_some() || self.is_scaled();
+            let more = more || self.unit.is_some() || self.part.is_some();
             return if more { Err(Fault::NothingToWrite) } else { Ok(()) };
         }
         if self.constant.is_some() && self.to.is_none() {
@@ -192,14 +192,15 @@ impl Rule {
         self.scale.is_some() || self.offset.is_some()
     }
 
+    fn writes(&self) -> bool {
+        matches!(self.target, Target::Telemetry | Target::Property)
+    }
+
     /// What the rule writes, if anything.
     fn name(&self) -> Option<&str> {
-        match self.target {
-            // A constant without a name has none here either, and is refused.
-            Target::Telemetry | Target::Property => {
-                Some(self.to.as_ref().or(self.from.as_ref()).map_or("", |name| name))
-            }
-            Target::Time(_) | Target::Drop => None,
-        }
+        self.to.as_deref().or(self.from.as_deref()).filter(|_| self.writes())
     }
 }
+
+#[cfg(test)]
+mod tests;

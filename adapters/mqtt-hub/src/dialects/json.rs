@@ -28,6 +28,8 @@ pub(super) struct MessageJson<'a> {
     superseded: bool,
     #[serde(skip_serializing_if = "is_false")]
     replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_text")]
+    corrects: Option<bridge_core::MessageId>,
     #[serde(skip_serializing_if = "is_false")]
     simulated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +65,7 @@ impl<'a> MessageJson<'a> {
             received_at: message.received_at,
             superseded: message.superseded,
             replayed: message.replayed,
+            corrects: message.corrects,
             simulated: content.simulated,
             measurements: measured.then_some(Measurements(message)),
             properties: reported.then_some(Measurements(message)),

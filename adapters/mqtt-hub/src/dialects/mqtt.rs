@@ -41,7 +41,14 @@ impl MqttDialect {
             (Some(id), Kind::Connection) if !message.superseded => {
                 (format!("{prefix}devices/{id}/connection"), true)
             }
-            (Some(id), Kind::Properties) => (format!("{prefix}devices/{id}/properties"), true),
+            // What an operator sends again is not the newest state.
+            (Some(id), Kind::Properties) if !message.replayed => {
+                (format!("{prefix}devices/{id}/properties"), true)
+            }
+            (Some(id), Kind::CommandStatus) => {
+                let command = message.content.data.get("command").and_then(Value::as_str).unwrap_or_default();
+                (format!("{prefix}devices/{id}/commands/{command}/status"), false)
+            }
             (Some(id), _) => (format!("{prefix}devices/{id}/events/{kind}"), false),
         }
     }
@@ -63,6 +70,7 @@ impl Dialect for MqttDialect {
         let telemetry = message.kind == Kind::Telemetry;
         let (payload, content_type) = match self.encoding {
             _ if message.kind == Kind::Connection && retain => (connection(message), "application/json"),
+            _ if message.kind == Kind::CommandStatus => (to_json(&message.content.data), "application/json"),
             Encoding::Flat if telemetry => (to_json(&Measurements(message)), "application/json"),
             Encoding::Senml if telemetry => (to_json(&senml::pack(message)), "application/senml+json"),
             Encoding::Json | Encoding::Flat | Encoding::Senml => {
@@ -80,6 +88,16 @@ impl Dialect for MqttDialect {
     fn birth(&self, since: Timestamp) -> Publication<'static> {
         let version = env!("CARGO_PKG_VERSION");
         self.bridge_connection(&json!({ "online": true, "since": since.to_string(), "version": version }))
+    }
+
+    fn command_filter(&self) -> String {
+        format!("{}devices/+/commands/+", self.prefix)
+    }
+
+    fn command<'t>(&self, topic: &'t str) -> Option<(DeviceId, &'t str)> {
+        let (device, name) =
+            topic.strip_prefix(&*self.prefix)?.strip_prefix("devices/")?.split_once("/commands/")?;
+        Some((DeviceId::parse(device).ok()?, name))
     }
 
     fn death(&self) -> Publication<'static> {
@@ -148,6 +166,7 @@ mod tests {
             received_at: Timestamp::parse_rfc3339("2026-11-20T23:40:11.301Z").unwrap(),
             superseded: false,
             replayed: false,
+            corrects: None,
             content,
         }
     }
@@ -222,6 +241,14 @@ mod tests {
             ("site/devices/eui-70b3d57ed005a4b2/events/connection", false)
         );
         assert_eq!(body(&old)["superseded"], true);
+        message.content.data = json!({ "command": "c1", "state": "sent" }).as_object().unwrap().clone();
+        message.kind = Kind::CommandStatus;
+        let status = dialect.publication(&message);
+        assert_eq!(
+            (status.topic.as_str(), status.retain),
+            ("site/devices/eui-70b3d57ed005a4b2/commands/c1/status", false)
+        );
+        assert_eq!(body(&status), json!({ "command": "c1", "state": "sent" }));
         let outage = Message { device: None, kind: Kind::Error, ..message };
         assert_eq!(dialect.publication(&outage).topic, "site/integrations/farm/events/error");
         assert_eq!(dialect.death().topic, "site/bridges/b1/connection");

@@ -5,17 +5,36 @@ use bytes::{Buf, BytesMut};
 use super::properties::Properties;
 use crate::config::Protocol;
 
-/// A packet from the broker, as far as a publisher heeds it.
+/// A packet from the broker, as far as the bridge heeds it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     /// The answer to CONNECT.
     ConnAck(ConnAck),
     /// The answer to a PUBLISH: its packet identifier and reason code (0 in MQTT 3.1.1).
     PubAck(u16, u8),
+    /// A message for a subscription.
+    Publish(Received),
+    /// The answer to a SUBSCRIBE to one filter: its packet identifier and reason code; from 0x80 on it was refused.
+    SubAck(u16, u8),
     /// MQTT 5: the broker ends the connection; reason code and text.
     Disconnect(u8, Option<String>),
     /// Nothing that matters here.
     Other,
+}
+
+/// A PUBLISH from the broker (section 3.3).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    /// To be acknowledged; none with QoS 0.
+    pub(crate) packet_id: Option<u16>,
+    /// It may have come before.
+    pub(crate) duplicate: bool,
+    pub(crate) retained: bool,
+    /// MQTT 5: where the answer is waited for, and with which correlation data.
+    pub(crate) response_topic: Option<String>,
+    pub(crate) correlation: Vec<u8>,
 }
 
 /// What the broker grants (section 3.2).
@@ -35,6 +54,8 @@ pub(crate) struct ConnAck {
     pub(crate) takes_retained: bool,
     /// Seconds; replaces the client's own.
     pub(crate) keep_alive: Option<u16>,
+    /// The broker remembers this client.
+    pub(crate) session_present: bool,
 }
 
 /// Why the connection cannot go on. The broker's fault.
@@ -86,7 +107,7 @@ fn parse(first: u8, mut packet: Reader<'_>, protocol: Protocol) -> Result<Incomi
     let v5 = protocol == Protocol::V5;
     Ok(match first >> 4 {
         2 => {
-            packet.byte()?; // session present: always a clean start
+            let session_present = packet.byte()? & 0x01 != 0;
             let code = packet.byte()?;
             let granted = if v5 && !packet.0.is_empty() {
                 Properties::read(&mut packet)?
@@ -101,7 +122,16 @@ fn parse(first: u8, mut packet: Reader<'_>, protocol: Protocol) -> Result<Incomi
                 takes_qos1: granted.maximum_qos != Some(0),
                 takes_retained: granted.retain_available != Some(0),
                 keep_alive: granted.server_keep_alive,
+                session_present,
             })
+        }
+        3 => Incoming::Publish(publish(first, packet, v5)?),
+        9 => {
+            let id = packet.two()?;
+            if v5 {
+                Properties::read(&mut packet)?;
+            }
+            Incoming::SubAck(id, packet.byte()?)
         }
         4 => {
             let id = packet.two()?;
@@ -116,6 +146,27 @@ fn parse(first: u8, mut packet: Reader<'_>, protocol: Protocol) -> Result<Incomi
         }
         0 | 1 | 8 | 10 | 12 | 14 => return Err(WireError::Malformed("a broker never sends this type")),
         _ => Incoming::Other,
+    })
+}
+
+fn publish(first: u8, mut packet: Reader<'_>, v5: bool) -> Result<Received, WireError> {
+    let topic =
+        std::str::from_utf8(packet.binary()?).map_err(|_| WireError::Malformed("its topic is not UTF-8"))?;
+    let packet_id = match (first >> 1) & 0x03 {
+        0 => None,
+        1 => Some(packet.two()?),
+        // Nothing is subscribed to with QoS 2.
+        _ => return Err(WireError::Malformed("a QoS that was not asked for")),
+    };
+    let properties = if v5 { Properties::read(&mut packet)? } else { Properties::default() };
+    Ok(Received {
+        topic: topic.to_owned(),
+        payload: packet.0.to_vec(),
+        packet_id,
+        duplicate: first & 0x08 != 0,
+        retained: first & 0x01 != 0,
+        response_topic: properties.response_topic,
+        correlation: properties.correlation,
     })
 }
 

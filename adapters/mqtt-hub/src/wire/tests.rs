@@ -52,6 +52,7 @@ fn connect_says_who_and_what_if_lost() {
         credentials: Some(&credentials),
         will: Some(&will),
         max_packet: 1000,
+        session: Session::Clean,
     };
     let v4::Packet::Connect(old) = read_v4(bytes(|out| super::connect(out, &connect(Protocol::V311)))) else {
         panic!("no CONNECT")
@@ -116,6 +117,7 @@ fn connack_grants_and_refuses() {
         takes_qos1: true,
         takes_retained: false,
         keep_alive: Some(7),
+        session_present: false,
     };
     assert_eq!(connack, want);
     assert_eq!(connect_refusal(&connack, Protocol::V5), None);
@@ -154,12 +156,88 @@ fn answers_and_ends() {
 }
 
 #[test]
+fn a_subscriber_keeps_its_session_and_acknowledges() {
+    let connect = |protocol| Connect {
+        protocol,
+        client_id: "b1-commands",
+        keep_alive_seconds: 30,
+        credentials: None,
+        will: None,
+        max_packet: 1000,
+        session: Session::Kept(600),
+    };
+    let v4::Packet::Connect(old) = read_v4(bytes(|out| super::connect(out, &connect(Protocol::V311)))) else {
+        panic!("no CONNECT")
+    };
+    assert!(!old.clean_session);
+    let v5::Packet::Connect(new, ..) = read_v5(bytes(|out| super::connect(out, &connect(Protocol::V5))))
+    else {
+        panic!("no CONNECT")
+    };
+    assert!(!new.clean_start);
+    assert_eq!(new.properties.unwrap().session_expiry_interval, Some(600));
+
+    let v4::Packet::Subscribe(old) = read_v4(bytes(|out| subscribe(out, Protocol::V311, 1, "a/+/b"))) else {
+        panic!("no SUBSCRIBE")
+    };
+    assert_eq!((old.pkid, old.filters[0].path.as_str()), (1, "a/+/b"));
+    let v5::Packet::Subscribe(new) = read_v5(bytes(|out| subscribe(out, Protocol::V5, 1, "a/+/b"))) else {
+        panic!("no SUBSCRIBE")
+    };
+    assert_eq!(new.filters[0].retain_forward_rule, v5::RetainForwardRule::Never);
+    let v4::Packet::PubAck(ack) = read_v4(bytes(|out| puback(out, 77))) else { panic!("no PUBACK") };
+    assert_eq!(ack.pkid, 77);
+    let v5::Packet::PubAck(ack) = read_v5(bytes(|out| puback(out, 77))) else { panic!("no PUBACK") };
+    assert_eq!(ack.pkid, 77);
+}
+
+#[test]
+fn what_is_received_is_read_whole() {
+    let mut publish =
+        v5::Publish::new("devices/d1/commands/open", rumqttc::v5::mqttbytes::QoS::AtLeastOnce, "{}", None);
+    publish.pkid = 9;
+    publish.dup = true;
+    publish.properties = Some(v5::PublishProperties {
+        response_topic: Some("answers".into()),
+        correlation_data: Some(bytes::Bytes::from_static(&[1, 2])),
+        user_properties: vec![("a".into(), "b".into())],
+        ..v5::PublishProperties::default()
+    });
+    let mut buffer = BytesMut::new();
+    publish.write(&mut buffer).unwrap();
+    buffer.extend([0x90, 4, 0, 1, 0, 0x87]);
+    let want = Received {
+        topic: "devices/d1/commands/open".into(),
+        payload: b"{}".to_vec(),
+        packet_id: Some(9),
+        duplicate: true,
+        retained: false,
+        response_topic: Some("answers".into()),
+        correlation: vec![1, 2],
+    };
+    assert_eq!(next_packet(&mut buffer, Protocol::V5, MAX), Ok(Some(Incoming::Publish(want))));
+    assert_eq!(next_packet(&mut buffer, Protocol::V5, MAX), Ok(Some(Incoming::SubAck(1, 0x87))));
+
+    let mut buffer = BytesMut::from(&[0x31, 5, 0, 1, b't', b'4', b'2', 0x90, 3, 0, 1, 1][..]);
+    let Ok(Some(Incoming::Publish(old))) = next_packet(&mut buffer, Protocol::V311, MAX) else {
+        panic!("no PUBLISH")
+    };
+    assert_eq!(
+        (old.topic.as_str(), &old.payload[..], old.packet_id, old.retained),
+        ("t", &b"42"[..], None, true)
+    );
+    assert_eq!(next_packet(&mut buffer, Protocol::V311, MAX), Ok(Some(Incoming::SubAck(1, 1))));
+}
+
+#[test]
 fn what_is_not_mqtt_ends_the_connection() {
     for (malformed, why) in [
         (&[0x40, 0xFF, 0xFF, 0xFF, 0xFF, 1][..], "no end"),
         (&[0x40, 1, 0], "before its end"),
         (b"HTTP/1.1 400 Bad Request\r\n", "over the limit"),
         (&[0x10, 0], "never sends"),
+        (&[0x34, 5, 0, 1, b't', 0, 1], "not asked for"),
+        (&[0x32, 5, 0, 1, 0xFF, 0, 1], "not UTF-8"),
     ] {
         let error = next_packet(&mut BytesMut::from(malformed), Protocol::V5, 80).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");

@@ -3,7 +3,7 @@
 use crate::config::{Credentials, Protocol};
 use crate::dialect::Publication;
 
-/// What stands in a CONNECT (section 3.1). Clean start, no session expiry: the outbox is the only memory.
+/// What stands in a CONNECT (section 3.1).
 pub(crate) struct Connect<'a> {
     pub(crate) protocol: Protocol,
     pub(crate) client_id: &'a str,
@@ -12,10 +12,23 @@ pub(crate) struct Connect<'a> {
     pub(crate) will: Option<&'a Publication<'a>>,
     /// The largest packet that is taken; MQTT 5 tells the broker.
     pub(crate) max_packet: u32,
+    pub(crate) session: Session,
+}
+
+/// What the broker remembers of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// Nothing: for publishers, whose only memory is the outbox.
+    Clean,
+    /// Its subscriptions, and what is for them while it is away: for so many seconds (MQTT 5), or as long as the broker
+    /// likes (3.1.1).
+    Kept(u32),
 }
 
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
+const PUBACK: u8 = 0x40;
+const SUBSCRIBE: u8 = 0x82;
 const PINGREQ: u8 = 0xC0;
 const DISCONNECT: u8 = 0xE0;
 
@@ -28,7 +41,7 @@ pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
     let mut body = Vec::with_capacity(256);
     text(&mut body, "MQTT");
     body.push(if v5 { 5 } else { 4 });
-    let mut flags = 0x02; // clean start
+    let mut flags = if connect.session == Session::Clean { 0x02 } else { 0 };
     if let Some(will) = connect.will {
         flags |= 0x04 | 0x08 | if will.retain { 0x20 } else { 0 };
     }
@@ -38,9 +51,17 @@ pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
     body.push(flags);
     body.extend(connect.keep_alive_seconds.to_be_bytes());
     if v5 {
-        variable_integer(&mut body, 5);
+        let kept = match connect.session {
+            Session::Clean => None,
+            Session::Kept(seconds) => Some(seconds),
+        };
+        variable_integer(&mut body, if kept.is_some() { 10 } else { 5 });
         body.push(0x27);
         body.extend(connect.max_packet.to_be_bytes());
+        if let Some(seconds) = kept {
+            body.push(0x11);
+            body.extend(seconds.to_be_bytes());
+        }
     }
     text(&mut body, connect.client_id);
     if let Some(will) = connect.will {
@@ -88,6 +109,25 @@ pub(crate) fn publish(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, pub
         }
     }
     out.extend(payload);
+}
+
+/// Appends a SUBSCRIBE to one filter with QoS 1 (section 3.8). MQTT 5: without what is retained there.
+pub(crate) fn subscribe(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, filter: &str) {
+    let v5 = protocol == Protocol::V5;
+    out.push(SUBSCRIBE);
+    variable_integer(out, 2 + usize::from(v5) + 2 + filter.len() + 1);
+    out.extend(packet_id.to_be_bytes());
+    if v5 {
+        variable_integer(out, 0);
+    }
+    text(out, filter);
+    out.push(if v5 { 0x01 | 0x20 } else { 0x01 });
+}
+
+/// Appends a PUBACK: the publish with this packet identifier is taken.
+pub(crate) fn puback(out: &mut Vec<u8>, packet_id: u16) {
+    out.extend([PUBACK, 2]);
+    out.extend(packet_id.to_be_bytes());
 }
 
 /// Appends a PINGREQ.

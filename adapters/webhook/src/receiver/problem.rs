@@ -30,7 +30,13 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    /// A problem of this kind (the last part of its type's URN); `detail` is a sentence for the sender.
+    pub fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { status, kind, title, detail: detail.into(), header: None }
     }
 

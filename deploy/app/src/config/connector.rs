@@ -23,6 +23,8 @@ pub struct ConnectorInfo<'a> {
     pub auth: Vec<AuthScheme>,
     /// The settings that it takes: key, and what it does.
     pub settings: Vec<(&'static str, &'static str)>,
+    /// The way down to its devices, when it has one.
+    pub downlink: Option<WayDownInfo<'a>>,
     /// Looks at settings whose keys are known, so that what the connector finds is listed with everything else.
     pub check: Option<CheckSettings<'a>>,
 }
@@ -34,6 +36,21 @@ impl fmt::Debug for ConnectorInfo<'_> {
             .field("auth", &self.auth)
             .finish_non_exhaustive()
     }
+}
+
+/// Finds what is wrong with the URL and the settings of a way down.
+pub type CheckWayDown<'a> = Box<dyn Fn(&str, &Settings) -> Vec<SettingMistake> + 'a>;
+
+/// What the configuration must know of a connector's way down.
+pub struct WayDownInfo<'a> {
+    /// Where the API is unless the integration says otherwise.
+    pub default_url: Option<&'static str>,
+    /// What the token is.
+    pub token: &'static str,
+    /// Further settings: key, and what it does.
+    pub settings: Vec<(&'static str, &'static str)>,
+    /// Looks at the URL and the settings.
+    pub check: CheckWayDown<'a>,
 }
 
 /// What a connector finds wrong with a setting.

@@ -14,6 +14,7 @@ use super::cidr::Cidr;
 use super::codecs::{self, BUILT_IN, CodecConfig};
 use super::connector::{ConnectorInfo, Settings};
 use super::delivery::rate;
+use super::downlink::Downlink;
 use super::reader::{Field, Section};
 use super::secret::Surroundings;
 use super::sheet::{Sheet, quoted, words};
@@ -49,6 +50,8 @@ pub struct Integration {
     pub codecs: Assignment,
     /// The settings of the connector.
     pub settings: Settings,
+    /// How commands go down to its devices.
+    pub downlink: Option<Downlink>,
 }
 
 /// Reads all integrations, in order of their names.
@@ -95,6 +98,7 @@ impl Integration {
         let devices = read_devices(section.section("devices"), prefix);
         let codecs = read_codecs(&section, known_codecs);
         let settings = read_settings(&section, connector);
+        let downlink = Downlink::read(&section, connector, surroundings);
         section.finish();
         let (auth, connector) = (auth?, connector?.name);
         Some(move |name| Self {
@@ -108,6 +112,7 @@ impl Integration {
             devices,
             codecs,
             settings,
+            downlink,
         })
     }
 
@@ -137,6 +142,7 @@ impl Integration {
             "The codec of a device profile, as the cloud names it: brand and model, or the profile's name. Default: none.",
         );
         sheet.explained("rate", "0", "Messages per second that it may bring; 0 for no limit.");
+        Downlink::describe(sheet, &name, connector.downlink.as_ref());
         describe_devices(sheet, &name, connector.default_prefix);
         describe_settings(sheet, &name, connector);
     }
@@ -146,6 +152,7 @@ impl Integration {
         let name = begin_example(sheet, connector);
         Auth::describe_in_short(sheet, &name, &connector.auth);
         sheet.key("devices", &format!("{{ prefix = {} }}", quoted(connector.default_prefix)));
+        Downlink::describe(sheet, &name, connector.downlink.as_ref());
         describe_settings(sheet, &name, connector);
     }
 }

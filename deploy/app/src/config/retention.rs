@@ -1,4 +1,4 @@
-//! `[dedup]`, `[dead_letters]`, `[trace]`: how long or how much is remembered.
+//! `[dedup]`, `[dead_letters]`, `[archive]`, `[trace]`: how long or how much is remembered.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use super::units::{duration_range, format_duration};
 const WINDOW: RangeInclusive<Duration> = Duration::from_mins(75)..=Duration::from_hours(30 * 24);
 const IDS: RangeInclusive<u64> = 1000..=100_000_000;
 const LETTERS: RangeInclusive<u64> = 1..=100_000_000;
+const ARCHIVE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(90 * 24);
+const UPLINKS: RangeInclusive<u64> = 1..=100_000_000;
 const TRACES: RangeInclusive<u64> = 1..=1_000_000;
 
 /// `[dedup]`.
@@ -29,6 +31,15 @@ pub struct DeadLetters {
     pub keep: u64,
 }
 
+/// `[archive]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Archive {
+    /// How long delivered payloads are kept; zero for not at all.
+    pub keep: Duration,
+    /// How many at most; the oldest go first.
+    pub max_messages: u64,
+}
+
 /// `[trace]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
@@ -45,6 +56,12 @@ impl Default for Dedup {
 impl Default for DeadLetters {
     fn default() -> Self {
         Self { keep: 100_000 }
+    }
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self { keep: Duration::ZERO, max_messages: 100_000 }
     }
 }
 
@@ -94,6 +111,37 @@ impl DeadLetters {
     pub(super) fn describe(sheet: &mut Sheet) {
         sheet.table("dead_letters", "What cannot be delivered is kept with its reason and can be replayed.");
         sheet.explained("keep", &grouped(Self::default().keep), "How many are kept; the oldest go first.");
+    }
+}
+
+impl Archive {
+    pub(super) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let archive = Self {
+            keep: section.or("keep", default.keep, |field| field.duration(&ARCHIVE)),
+            max_messages: section.or("max_messages", default.max_messages, |field| field.number(&UPLINKS)),
+        };
+        section.finish();
+        archive
+    }
+
+    pub(super) fn describe(sheet: &mut Sheet) {
+        let default = Self::default();
+        sheet.table(
+            "archive",
+            "Payloads that were delivered can be kept as they came, so that a corrected codec can be run over them again: \
+             device-bridge codec replay.",
+        );
+        sheet.explained(
+            "keep",
+            &quoted(&format_duration(default.keep)),
+            &format!("How long: {}; none are kept at \"0s\".", duration_range(&ARCHIVE)),
+        );
+        sheet.explained(
+            "max_messages",
+            &grouped(default.max_messages),
+            "How many at most; the oldest go first. They share the file of the outbox, about 1 KiB each.",
+        );
     }
 }
 

@@ -2,13 +2,14 @@
 //! a section (each section describes itself).
 
 use super::bridge::Bridge;
+use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
 use super::http::Http;
 use super::hub::Hub;
 use super::integration::Integration;
 use super::log::Log;
-use super::retention::{DeadLetters, Dedup, Trace};
+use super::retention::{Archive, DeadLetters, Dedup, Trace};
 use super::sheet::Sheet;
 
 /// A configuration in which every key is commented out: as it is, it means the defaults; with the `#` before a key
@@ -39,6 +40,8 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Delivery::describe(sheet);
     Dedup::describe(sheet);
     DeadLetters::describe(sheet);
+    Archive::describe(sheet);
+    Commands::describe(sheet);
     Trace::describe(sheet);
     Log::describe(sheet);
 }

@@ -23,6 +23,7 @@ fn connectors() -> Vec<ConnectorInfo<'static>> {
         default_prefix,
         auth,
         settings: Vec::new(),
+        downlink: None,
         check: None,
     };
     let mut sigfox = info("sigfox", "Sigfox", "sigfox-", all.clone());
@@ -32,11 +33,18 @@ fn connectors() -> Vec<ConnectorInfo<'static>> {
         let message = "is not a service".to_owned();
         wrong.map(|_| SettingMistake { key: "service".into(), message }).into_iter().collect()
     }));
-    vec![
-        sigfox,
-        info("particle", "Particle", "particle-", all.clone()),
-        info("ttn", "The Things Stack", "", all[..3].to_vec()),
-    ]
+    let mut particle = info("particle", "Particle", "particle-", all.clone());
+    particle.downlink = Some(WayDownInfo {
+        default_url: Some("https://api.example.com"),
+        token: "a token",
+        settings: vec![("product", "What the devices belong to.")],
+        check: Box::new(|_, settings| {
+            let message = "is not a product".to_owned();
+            let wrong = settings.get("product").filter(|product| product[..] != ["bridge"]);
+            wrong.map(|_| SettingMistake { key: "product".into(), message }).into_iter().collect()
+        }),
+    });
+    vec![sigfox, particle, info("ttn", "The Things Stack", "", all[..3].to_vec())]
 }
 
 /// Parses in a world with some variables and files.
@@ -400,6 +408,8 @@ fn keys_nobody_knows_are_refused_in_every_table() {
         "delivery.outbox",
         "dedup",
         "dead_letters",
+        "archive",
+        "commands",
         "trace",
         "log",
     ] {
@@ -457,6 +467,10 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
             "sigfox" => {
                 "body_limit = \"256KiB\"\ndevices.map = { \"1A2B3C\" = \"tank-7\" }\ncodec = \"cayenne\"\n\
                  profiles = { \"dragino/lht65\" = \"cayenne\" }"
+            }
+            "particle" => {
+                "downlink = { url = \"https://api.example.com\", token = { env = \"MY_PARTICLE_TOKEN\" }, \
+                 product = \"bridge\" }"
             }
             _ => "",
         };
@@ -545,6 +559,29 @@ fn mistakes_in_codecs_say_what_to_do() {
     }
     assert!(mistake_of_integration("codec = \"nobody\"").contains("there is no codec \"nobody\""));
     assert!(mistake_of_integration("profiles = { a = \"nobody\" }").contains("there is no codec \"nobody\""));
+}
+
+#[test]
+fn mistakes_in_ways_down_say_what_to_do() {
+    let told = |connector: &str, downlink: &str| {
+        mistakes(&format!(
+            "[integrations.farm]\nconnector = \"{connector}\"\ndownlink = {downlink}\n\
+             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"A\" }}] }}"
+        ))
+    };
+    for (downlink, wanted) in [
+        ("{}", "downlink.token: is missing"),
+        ("{ token = \"in the clear\" }", "a secret does not stand here itself"),
+        ("{ token = { env = \"A\" }, url = \"example.com\" }", "downlink.url: must be a URL"),
+        ("{ token = { env = \"A\" }, url = \"https://u:p@example.com\" }", "downlink.url: must be a URL"),
+        ("{ token = { env = \"A\" }, product = \"x\" }", "downlink.product: is not a product"),
+        ("{ token = { env = \"A\" }, zzz = 1 }", "downlink.zzz: is not a known key"),
+    ] {
+        let told = told("particle", downlink);
+        assert!(told.starts_with("1 mistake ") && told.contains(wanted), "{downlink}: {told}");
+        assert!(!told.contains("in the clear") && !told.contains("s3cr3t"), "{told}");
+    }
+    assert!(told("sigfox", "{ token = { env = \"A\" } }").contains("no command can be sent to Sigfox"));
 }
 
 #[test]

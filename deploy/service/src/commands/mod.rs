@@ -1,5 +1,7 @@
 //! What the command line does beside serving, one file per command.
 
+mod codec;
+mod command;
 mod config;
 mod dead_letters;
 mod devices;
@@ -7,6 +9,8 @@ mod init;
 mod outbox;
 mod watch;
 
+pub(crate) use codec::{CodecCommand, run as codec};
+pub(crate) use command::{CommandCommand, run as command};
 pub(crate) use config::{ConfigCommand, run as config};
 pub(crate) use dead_letters::{DeadLetterCommand, run as dead_letters};
 pub(crate) use devices::{Devices, run as devices};

@@ -1,17 +1,11 @@
-//! `device-bridge watch`: the traces of a running service, as they come. It asks the service over HTTP with the
-//! operator's token from the data directory.
+//! `device-bridge watch`: the traces of a running service, as they come. Not here: how the service is asked.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use app::config::Config;
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Full;
 use serde_json::Value;
 
-use crate::http_client;
+use crate::operator::Operator;
 use crate::terminal::say;
 
 /// What to watch.
@@ -36,17 +30,12 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// Runs until it is interrupted.
 pub(crate) async fn run(args: &WatchArgs, config: &Config) -> anyhow::Result<()> {
-    let path = app::operator_token_path(config);
-    let token = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}; has the service been started?", path.display()))?;
-    let mut server = config.http.listen;
-    if server.ip().is_unspecified() {
-        server.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
+    let operator = Operator::new(config)?;
     let mut after = None;
     loop {
-        let traces = fetch(server, token.trim(), after).await?;
-        for trace in &traces {
+        let query = after.map(|after: u64| format!("?after={after}")).unwrap_or_default();
+        let traces = operator.get(&format!("traces{query}")).await?;
+        for trace in traces.as_array().into_iter().flatten() {
             after = trace["number"].as_u64().or(after);
             let is = |key: &str, wanted: &Option<String>| {
                 wanted.as_deref().is_none_or(|wanted| trace[key].as_str() == Some(wanted))
@@ -62,19 +51,6 @@ pub(crate) async fn run(args: &WatchArgs, config: &Config) -> anyhow::Result<()>
         after = after.or(Some(0));
         tokio::time::sleep(EVERY).await;
     }
-}
-
-async fn fetch(server: SocketAddr, token: &str, after: Option<u64>) -> anyhow::Result<Vec<Value>> {
-    let query = after.map(|after| format!("?after={after}")).unwrap_or_default();
-    let request = Request::get(format!("/operator/traces{query}"))
-        .header(header::HOST, server.to_string())
-        .header(header::AUTHORIZATION, format!("Bearer {token}"))
-        .body(Full::new(Bytes::new()))?;
-    let answer = http_client::send(server, request).await?;
-    if answer.status() != StatusCode::OK {
-        bail!("the service at {server} answered {}", answer.status());
-    }
-    Ok(serde_json::from_slice(answer.body())?)
 }
 
 /// `time integration device kind: received 0 > authenticated 12 > ... (µs) = delivered`.

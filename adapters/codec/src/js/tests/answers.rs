@@ -35,6 +35,7 @@ fn values_become_json() {
         ("({ get x() { return 4 } })", r#"{"x":4}"#),
         ("({ a: undefined })", "{}"),
         ("Object.create(Date.prototype)", "{}"),
+        ("({ 'a\\ud800': 1, 'b\\u0000c': 2 })", "{\"a\u{fffd}\":1,\"b\\u0000c\":2}"),
     ] {
         let decoded = body(&format!("return {{ data: {{ v: {value} }} }}")).unwrap();
         assert_eq!(json(&decoded), format!(r#"{{"v":{want}}}"#), "{value}");
@@ -172,6 +173,11 @@ fn errors_say_where() {
             "codec \"farm.js\" line 1, column 39: ReferenceError: x is not defined",
         ),
         ("function decodeUplink() {\n throw 'plain' }", "codec \"farm.js\": plain"),
+        ("function decodeUplink() {\n throw '' }", "codec \"farm.js\": threw an empty text"),
+        (
+            "function decodeUplink() {\n throw { name: '', message: '' } }",
+            "codec \"farm.js\": threw an object without a message",
+        ),
         ("function decodeUplink() {\n throw 7 }", "codec \"farm.js\": threw the number 7"),
         ("function decodeUplink() {\n throw { message: 'mine' } }", "codec \"farm.js\": mine"),
         ("function decodeUplink() {\n throw null }", "codec \"farm.js\": threw null"),

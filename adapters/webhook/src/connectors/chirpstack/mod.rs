@@ -13,12 +13,14 @@
 //! | `integration` | service | `service`, `eventType`, `data` |
 
 mod event;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod uplink;
 mod wire;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bridge_core::{Decoded, ExternalDevice, IdempotencyKey, Reason, Uplink, Verdict};
 use http::Method;
@@ -26,7 +28,7 @@ use serde_json::{Map, Value};
 
 use self::wire::Event;
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
+    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown,
 };
 use crate::connectors::fields::{self, parse_pairs};
 use crate::connectors::lenient::Field;
@@ -63,10 +65,21 @@ impl Connector for ChirpStack {
     fn settings(&self) -> &'static [Setting] {
         &[]
     }
+    fn downlink(&self) -> Option<&'static WayDown> {
+        Some(&WAY_DOWN)
+    }
     fn configure(&self, _settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>> {
         Ok(Box::new(Self))
     }
 }
+
+/// See [`queue::Queue`].
+static WAY_DOWN: WayDown = WayDown {
+    default_url: None,
+    token: "an API key of the tenant or the server",
+    settings: &[],
+    make: |url, _settings| Ok(Arc::new(queue::Queue { url: url.to_owned() })),
+};
 
 impl Decode for ChirpStack {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {

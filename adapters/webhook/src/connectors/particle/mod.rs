@@ -3,6 +3,7 @@
 
 mod envelope;
 mod event;
+mod function;
 mod payload;
 mod settings;
 mod system;
@@ -13,12 +14,13 @@ mod vitals;
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bridge_core::{Decoded, Verdict};
 use http::Method;
 
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
+    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown, one,
 };
 use envelope::Envelope;
 use settings::ParticleSettings;
@@ -57,6 +59,9 @@ impl Connector for Particle {
         settings::SETTINGS
     }
 
+    fn downlink(&self) -> Option<&'static WayDown> {
+        Some(&WAY_DOWN)
+    }
     fn configure(&self, settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>> {
         Ok(Box::new(Webhooks { settings: ParticleSettings::read(settings)? }))
     }
@@ -66,6 +71,17 @@ impl Connector for Particle {
 struct Webhooks {
     settings: ParticleSettings,
 }
+
+/// See [`function::Call`].
+static WAY_DOWN: WayDown = WayDown {
+    default_url: Some("https://api.particle.io"),
+    token: "an access token, best that of an API user who may call functions only",
+    settings: &[Setting { key: "product", help: "the id or slug of the product that the devices belong to" }],
+    make: |url, settings| {
+        let product = one(settings, "product").map(str::to_owned);
+        Ok(Arc::new(function::Call { url: url.to_owned(), product }))
+    },
+};
 
 impl Decode for Webhooks {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {

@@ -22,7 +22,7 @@ use bridge_core::{Decoded, Verdict};
 use http::Method;
 
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
+    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown,
 };
 use message::Origin;
 use service::Service;
@@ -62,6 +62,9 @@ impl Connector for Sigfox {
         variables::SETTINGS
     }
 
+    fn downlink(&self) -> Option<&'static WayDown> {
+        None
+    }
     fn configure(&self, settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>> {
         Ok(Box::new(Callbacks { settings: SigfoxSettings::read(settings)? }))
     }

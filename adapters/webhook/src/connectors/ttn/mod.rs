@@ -22,6 +22,7 @@ mod downlink;
 mod event;
 mod identity;
 mod location;
+mod push;
 mod radio;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ mod wire;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use bridge_core::{Decoded, Problem, Reason, Verdict};
 use http::Method;
@@ -41,7 +43,7 @@ use self::identity::{Part, Sender};
 use self::uplink::Form;
 use self::wire::{DISCRIMINATORS, Envelope};
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings,
+    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown, one,
 };
 use crate::connectors::fields;
 use crate::connectors::lenient::Field;
@@ -79,10 +81,36 @@ impl Connector for Ttn {
     fn settings(&self) -> &'static [Setting] {
         &[]
     }
+    fn downlink(&self) -> Option<&'static WayDown> {
+        Some(&WAY_DOWN)
+    }
     fn configure(&self, _settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>> {
         Ok(Box::new(Self))
     }
 }
+
+/// See [`push::Push`].
+static WAY_DOWN: WayDown = WayDown {
+    default_url: Some("https://eu1.cloud.thethings.network"),
+    token: "an API key with the right to write downlink traffic",
+    settings: &[
+        Setting { key: "webhook", help: "the id of the webhook at The Things Stack" },
+        Setting { key: "application", help: "for devices whose application is not known from an uplink" },
+    ],
+    make: |url, settings| {
+        let Some(webhook) = one(settings, "webhook") else {
+            return Err(vec![SettingError {
+                key: "webhook",
+                message: "is missing: the id of the webhook".into(),
+            }]);
+        };
+        Ok(Arc::new(push::Push {
+            url: url.to_owned(),
+            webhook: webhook.to_owned(),
+            application: one(settings, "application").map(str::to_owned),
+        }))
+    },
+};
 
 impl Decode for Ttn {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {

@@ -10,6 +10,7 @@ fn connectors() -> Vec<ConnectorInfo<'static>> {
         default_prefix: "",
         auth: vec![scheme],
         settings: Vec::new(),
+        downlink: None,
         check: None,
     };
     vec![

@@ -1,0 +1,114 @@
+//! The connection that commands come by: a session that the hub keeps, so that what it wants while the bridge is away
+//! waits there. A message is acknowledged when the inbox has taken it. Not here: what a command is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bridge_core::ports::{Arrival, Inbox};
+use tokio::sync::Notify;
+
+use crate::backoff::{Backoff, GOOD};
+use crate::connection::Connection;
+use crate::hub::Shared;
+use crate::wire::{self, Incoming, Received, Session};
+
+/// Seconds that the hub keeps the session: a week, longer than any command is of use.
+const KEPT: u32 = 7 * 24 * 60 * 60;
+/// The inbox has this long for one message. Then it comes again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// There is only one subscription.
+const SUBSCRIPTION: u16 = 1;
+
+/// Runs until `closing` is notified.
+pub(crate) async fn run(shared: Arc<Shared>, inbox: Arc<dyn Inbox>, closing: Arc<Notify>) {
+    let mut backoff = Backoff::default();
+    let mut closed = std::pin::pin!(closing.notified());
+    loop {
+        let started = shared.clock.now();
+        let reason = tokio::select! {
+            reason = epoch(&shared, &*inbox) => reason,
+            () = &mut closed => return,
+        };
+        let ended = shared.clock.now();
+        if ended.saturating_duration_since(started) >= GOOD {
+            backoff.reset();
+        }
+        let wait = backoff.next(fastrand::f64());
+        tracing::warn!(%reason, wait_ms = wait.as_millis() as u64, "no subscription to commands");
+        tokio::select! {
+            () = shared.clock.sleep_until(ended + wait) => {}
+            () = &mut closed => return,
+        }
+    }
+}
+
+/// One connection, from CONNECT to its end: why it ended.
+async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
+    let client_id = format!("{}-commands", shared.config.client_id);
+    let opening =
+        Connection::open(&shared.config, shared.tls.as_ref(), &client_id, None, Session::Kept(KEPT));
+    let mut connection = match tokio::time::timeout(shared.config.connect_timeout, opening).await {
+        Err(_) => return "the hub did not answer in time".into(),
+        Ok(Err(reason)) => return reason,
+        Ok(Ok((connection, granted))) => {
+            tracing::info!(resumed = granted.session_present, "connected to the hub for commands");
+            connection
+        }
+    };
+    // Also in a session that the hub remembers: the filter may have changed.
+    let filter = shared.dialect.command_filter();
+    wire::subscribe(&mut connection.output, shared.config.protocol, SUBSCRIPTION, &filter);
+    loop {
+        let incoming = match connection.turn(std::future::pending()).await {
+            Ok(incoming) => incoming,
+            Err(reason) => return reason,
+        };
+        match incoming {
+            Some(Incoming::SubAck(_, code)) if code >= 0x80 => {
+                return format!("the hub does not allow the subscription to {filter} (code {code:#04x})");
+            }
+            Some(Incoming::Publish(received)) => {
+                let id = received.packet_id;
+                match tokio::time::timeout(PATIENCE, hand_over(shared, inbox, received)).await {
+                    Ok(true) => {
+                        if let Some(id) = id {
+                            wire::puback(&mut connection.output, id);
+                        }
+                    }
+                    // MQTT has no other way to say "later" than to hang up.
+                    Ok(false) | Err(_) => return "a command could not be kept".into(),
+                }
+            }
+            Some(Incoming::Disconnect(code, reason)) => {
+                return wire::disconnect_reason(code, reason.as_deref());
+            }
+            Some(Incoming::SubAck(..) | Incoming::ConnAck(_) | Incoming::PubAck(..) | Incoming::Other)
+            | None => {}
+        }
+    }
+}
+
+/// Whether the message need not come again.
+async fn hand_over(shared: &Shared, inbox: &dyn Inbox, received: Received) -> bool {
+    let Received { topic, payload, packet_id, duplicate, retained, response_topic, correlation } = received;
+    let Some((device, name)) = shared.dialect.command(&topic) else {
+        tracing::warn!(topic, "a command for no device that there can be; it is dropped");
+        return true;
+    };
+    if retained {
+        // It would be carried out again at every start of the bridge.
+        tracing::warn!(topic, "a retained command; it is dropped");
+        return true;
+    }
+    let reply = response_topic.map(|topic| (topic, correlation));
+    inbox
+        .take(Arrival {
+            device,
+            name: name.to_owned(),
+            payload,
+            reply,
+            packet: packet_id.unwrap_or_default(),
+            redelivered: duplicate,
+        })
+        .await
+}

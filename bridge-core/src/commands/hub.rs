@@ -1,0 +1,37 @@
+//! Events of commands through the ordinary delivery: to the hub, or to the outbox. Not here: topics (the dialects).
+
+use std::sync::Arc;
+
+use super::StatusSink;
+use crate::command::StatusEvent;
+use crate::delivery::{Delivery, refused_by_hub};
+use crate::mux::Outcome;
+use crate::ports::{BoxFuture, Clock, DeadLetters};
+
+/// See the module.
+pub struct DeliverySink {
+    /// Carries the events.
+    pub delivery: Arc<Delivery>,
+    /// Keeps those that the hub will never take.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl StatusSink for DeliverySink {
+    fn publish(&self, event: StatusEvent) -> BoxFuture<'static, bool> {
+        let message = Arc::new(event.into_message());
+        let outcome = self.delivery.submit(message.clone());
+        let (dead_letters, clock) = (self.dead_letters.clone(), self.clock.clone());
+        Box::pin(async move {
+            match outcome.await {
+                Ok(Outcome::Delivered | Outcome::Stored) => true,
+                Ok(Outcome::Refused(why)) => {
+                    dead_letters.bury(&[refused_by_hub(&message, why, clock.wall())]).await.is_ok()
+                }
+                // A sender dropped without an answer means that the delivery is gone.
+                Ok(Outcome::Unavailable) | Err(_) => false,
+            }
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Commands from the hub: what came by its command topic becomes a draft. Not here: the subscription (`mqtt-hub`).
+
+use std::sync::Arc;
+
+use bridge_core::command::{CommandName, Draft, Reply, RequestKey};
+use bridge_core::commands::SubmitError;
+use bridge_core::delivery::Delivery;
+use bridge_core::ports::{Arrival, BoxFuture, Clock, CommandFilter, Commands as _, Inbox, StoreResult};
+use bridge_core::{Content, IdempotencyKey, IntegrationName, Kind, Message, MessageId};
+use serde_json::Value;
+
+use super::Commands;
+
+/// Takes commands from the hub.
+pub(crate) struct HubInbox {
+    pub(crate) commands: Commands,
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Stands in events about commands for devices that nobody knows.
+    pub(crate) unknown: IntegrationName,
+}
+
+/// Commands that are looked through for one that came before.
+const LOOKED_THROUGH: usize = 100;
+
+impl Inbox for HubInbox {
+    fn take(&self, arrival: Arrival) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            match self.try_take(&arrival).await {
+                Ok(()) => true,
+                Err(SubmitError::Store(error)) => {
+                    tracing::warn!(%error, device = %arrival.device, "a command could not be kept; it comes again");
+                    false
+                }
+                Err(SubmitError::Full) => {
+                    tracing::warn!(device = %arrival.device, "too many commands are waiting; it comes again");
+                    false
+                }
+                Err(refused) => {
+                    tracing::warn!(%refused, device = %arrival.device, name = arrival.name, "a command was refused");
+                    self.tell(&arrival, &refused.to_string()).await
+                }
+            }
+        })
+    }
+}
+
+impl HubInbox {
+    async fn try_take(&self, arrival: &Arrival) -> Result<(), SubmitError> {
+        let unfit = SubmitError::Unfit;
+        let name = CommandName::parse(&arrival.name).map_err(|error| unfit(format!("the name {error}")))?;
+        let arguments = match arrival.payload.trim_ascii() {
+            [] => Value::Null,
+            json => serde_json::from_slice(json).map_err(|_| unfit("the payload is not JSON".into()))?,
+        };
+        let reply = arrival
+            .reply
+            .as_ref()
+            .map(|(topic, correlation)| Reply { topic: topic.clone(), correlation: correlation.clone() });
+        let came = format!("hub-{}-{}", arrival.packet, digest(arrival));
+        if arrival.redelivered && self.came_before(arrival, &came).await? {
+            return Ok(());
+        }
+        let key = format!("{came}-{}", self.clock.wall().as_millis());
+        let key = RequestKey::parse(&key).map_err(|error| unfit(error.to_string()))?;
+        let draft = Draft { arguments, reply, key: Some(key), ..Draft::new(name) };
+        self.commands.dispatcher.submit(&arrival.device, draft).await.map(drop)
+    }
+
+    /// Whether it was taken, and only the acknowledgement did not get through. The hub uses packet identifiers again, so
+    /// this is asked of redelivered ones alone.
+    async fn came_before(&self, arrival: &Arrival, came: &str) -> StoreResult<bool> {
+        let filter = CommandFilter { device: Some(arrival.device.clone()), ..CommandFilter::default() };
+        let newest = self.commands.store.list(&filter, None, LOOKED_THROUGH).await?;
+        let keys = newest.iter().filter_map(|command| command.draft.key.as_ref());
+        Ok(keys
+            .map(RequestKey::as_str)
+            .any(|key| key.rsplit_once('-').is_some_and(|(before, _)| before == came)))
+    }
+
+    /// Tells the hub why a command was refused: an event of the device. True when somebody is responsible for it.
+    async fn tell(&self, arrival: &Arrival, why: &str) -> bool {
+        let now = self.clock.wall();
+        let mut content = Content::default();
+        content.data.insert("command".into(), arrival.name.clone().into());
+        content.data.insert("detail".into(), why.into());
+        let parts: [&[u8]; 4] = [
+            b"refused",
+            arrival.device.as_str().as_bytes(),
+            &now.as_millis().to_be_bytes(),
+            &arrival.packet.to_be_bytes(),
+        ];
+        let message = Message {
+            id: MessageId::new(&self.unknown, &IdempotencyKey::from_parts(&parts)),
+            device: Some(arrival.device.clone()),
+            source: "bridge".into(),
+            integration: self.unknown.clone(),
+            kind: Kind::Error,
+            time: Some(now),
+            received_at: now,
+            superseded: false,
+            replayed: false,
+            corrects: None,
+            content,
+        };
+        // Whatever becomes of the event: the command must not come again.
+        let _ = self.delivery.submit(Arc::new(message)).await;
+        true
+    }
+}
+
+/// Tells contents apart.
+fn digest(arrival: &Arrival) -> MessageId {
+    let integration = IntegrationName::parse("hub");
+    let key = IdempotencyKey::from_parts(&[
+        arrival.device.as_str().as_bytes(),
+        arrival.name.as_bytes(),
+        arrival.payload.as_slice(),
+    ]);
+    match integration {
+        Ok(integration) => MessageId::new(&integration, &key),
+        // invariant: "hub" is a name that an integration can have.
+        Err(_) => MessageId::from_bytes([0; 16]),
+    }
+}

@@ -1,0 +1,65 @@
+//! Asks the running service as its operator: over HTTP, with the token from the data directory. Not here: the routes.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use app::config::Config;
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::http_client;
+
+/// The service of a configuration.
+pub(crate) struct Operator {
+    server: SocketAddr,
+    token: String,
+}
+
+impl Operator {
+    /// Reads the token.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let path = app::operator_token_path(config);
+        let token = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}; has the service been started?", path.display()))?;
+        let mut server = config.http.listen;
+        if server.ip().is_unspecified() {
+            server.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        Ok(Self { server, token: token.trim().to_owned() })
+    }
+
+    /// `GET /operator/…`.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    /// `POST /operator/…` with JSON.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::POST, path, body.to_string().into()).await
+    }
+
+    /// `DELETE /operator/…`.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::DELETE, path, Bytes::new()).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/operator/{path}"))
+            .header(header::HOST, self.server.to_string())
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .body(Full::new(body))?;
+        let answer = http_client::send(self.server, request).await?;
+        let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        if answer.status().is_success() {
+            return Ok(body);
+        }
+        match body["detail"].as_str() {
+            Some(detail) => bail!("{detail}"),
+            None => bail!("the service at {} answered {}", self.server, answer.status()),
+        }
+    }
+}
