@@ -365,10 +365,6 @@ mod tests {
         let store = open(folder.path());
         assert_eq!(block_on(store.get(command.id)).unwrap(), Some(command.stored(1, 0)));
         assert_eq!(block_on(store.count_open()).unwrap(), 1);
-        drop(store);
-        let connection = Connection::open(folder.path().join(FILE)).unwrap();
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-        assert_eq!(version, 2);
     }
 
     /// Queries of the command port that run for every command, or once a second.

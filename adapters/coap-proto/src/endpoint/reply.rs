@@ -1,0 +1,232 @@
+//! From a response to datagrams: entity tags, blocks (RFC 7959 section 2.4), No-Response (RFC 7967), piggybacked, separate
+//! or non-confirmable (RFC 7252 section 5.2), and what an unverified peer gets. Not here: which response.
+
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::dedup::digest;
+use crate::{Block, Code, Config, Instead, Message, Options, Response, Szx, Token, Type, number};
+
+use super::Endpoint;
+use super::core::{Outgoing, Owner, Task};
+
+/// A request as a message: what its answer needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Inbound<P> {
+    pub(crate) peer: P,
+    pub(crate) mid: u16,
+    /// Its name in the memory of duplicates.
+    pub(crate) seen: u64,
+    pub(crate) confirmable: bool,
+    pub(crate) token: Token,
+    /// Bytes of the datagram.
+    pub(crate) length: usize,
+    /// The value of No-Response: a bit per class that nobody wants.
+    pub(crate) unwanted: u32,
+    /// Whether an empty acknowledgement has left.
+    pub(crate) acknowledged: bool,
+    pub(crate) multicast: bool,
+}
+
+/// Cuts the block that is asked for out of a response. The second value says whether it is the first of several.
+pub(crate) fn cut(response: &Response, asked: Option<Block>, largest: Szx) -> (Response, bool) {
+    let szx = asked.map_or(largest, |block| block.szx.min(largest));
+    let body = &response.body;
+    if asked.is_none() && body.len() <= szx.bytes() {
+        return (response.clone(), false);
+    }
+    let offset = asked.map_or(0, Block::offset);
+    if offset > 0 && offset >= body.len() {
+        return (Response::error(Code::BAD_REQUEST, "no such block"), false);
+    }
+    let end = body.len().min(offset + szx.bytes());
+    let more = end < body.len();
+    let last = body.len().saturating_sub(1) / szx.bytes();
+    let Some(block) = Block::at(offset, more, szx).filter(|_| last <= Block::MAX_NUM as usize) else {
+        return (Response::error(Code::INTERNAL_SERVER_ERROR, "too long for blocks of that size"), false);
+    };
+    let mut part =
+        Response { code: response.code, options: response.options.clone(), body: body.slice(offset..end) };
+    part.options.set_uint(number::BLOCK2, block.value());
+    if more && offset == 0 {
+        part.options.set_uint(number::SIZE2, body.len() as u32);
+    }
+    if (more || offset > 0) && response.code.is_success() && !part.options.has(number::ETAG) {
+        part.options.push(number::ETAG, tag(response));
+    }
+    (part, more && offset == 0)
+}
+
+/// An entity tag made of what the response says.
+fn tag(response: &Response) -> Bytes {
+    let format = response.options.uint(number::CONTENT_FORMAT).map_or(0, |format| u64::from(format) + 1);
+    Bytes::copy_from_slice(&(digest(&response.body) ^ format.rotate_left(32)).to_be_bytes())
+}
+
+/// 2.03 without a body in the place of a representation that the client holds (RFC 7252 section 5.10.6.2).
+pub(crate) fn validate(response: &mut Response, held: &[Bytes]) {
+    let known = response.options.get(number::ETAG).is_some_and(|tag| held.contains(tag));
+    if known && response.code == Code::CONTENT {
+        response.code = Code::VALID;
+        response.body = Bytes::new();
+        response.options.remove(number::CONTENT_FORMAT);
+    }
+}
+
+impl<P: Clone + Eq + Hash> Endpoint<P> {
+    /// The largest block for that peer, whose request had that many bytes.
+    pub(crate) fn largest_block(&self, now: Instant, inbound: &Inbound<P>, response: &Response) -> Szx {
+        let size = self.core.config.blockwise.size;
+        match &self.core.config.unverified {
+            Some(policy) if policy.instead == Instead::SmallBlocks && !self.trusts(now, &inbound.peer) => {
+                // Block2, Size2, ETag and the payload marker come on top.
+                let head = encoded_head(inbound, response) + 4 + 5 + 9 + 1;
+                size.min(Szx::fitting((policy.factor * inbound.length).saturating_sub(head)))
+            }
+            _ => size,
+        }
+    }
+
+    /// Whether the peer may get answers of any length.
+    pub(crate) fn trusts(&self, now: Instant, peer: &P) -> bool {
+        let Some(policy) = &self.core.config.unverified else { return true };
+        self.echo.is_verified(now, peer, policy.echo_lifetime)
+    }
+
+    /// Sends the one answer to a message.
+    pub(crate) fn reply(&mut self, now: Instant, inbound: &Inbound<P>, response: Response) {
+        let class = response.code.class();
+        let unwanted = class > 0 && inbound.unwanted & 1 << (class - 1) != 0;
+        if unwanted || (inbound.multicast && !response.code.is_success()) {
+            return self.no_answer(inbound);
+        }
+        let mut message = Message {
+            kind: Type::Acknowledgement,
+            code: response.code,
+            mid: inbound.mid,
+            token: inbound.token.clone(),
+            options: response.options,
+            payload: response.body,
+        };
+        let datagram = if inbound.multicast {
+            message.encode()
+        } else {
+            match self.guarded(now, inbound, &mut message) {
+                Some(datagram) => datagram,
+                None => return self.no_answer(inbound),
+            }
+        };
+        if inbound.confirmable && !inbound.acknowledged {
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, Some(datagram.clone()));
+            return self.core.transmit(inbound.peer.clone(), datagram);
+        }
+        let confirmable = inbound.confirmable;
+        message.kind = if confirmable { Type::Confirmable } else { Type::NonConfirmable };
+        let trusted = self.trusts(now, &inbound.peer);
+        let retransmits = if trusted { self.core.config.transmission.max_retransmit } else { 0 };
+        if !confirmable {
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, None);
+        }
+        if inbound.multicast {
+            return self.reply_later(now, inbound, message);
+        }
+        let outgoing = Outgoing { message, owner: Owner::Response, counts: false, retransmits };
+        if self.core.submit(now, &inbound.peer, outgoing).is_err() {
+            self.core.stats.dropped += 1;
+        }
+    }
+
+    /// Tells a client to repeat its request with an Echo value (RFC 9175 section 2.3).
+    pub(crate) fn challenge_inbound(&mut self, now: Instant, inbound: &Inbound<P>) {
+        let value = self.echo.issue(now, &inbound.peer);
+        self.core.stats.challenged += 1;
+        self.reply(now, inbound, Response::new(Code::UNAUTHORIZED).with(number::ECHO, value));
+    }
+
+    /// Acknowledges a message whose answer comes later.
+    pub(crate) fn acknowledge(&mut self, inbound: &mut Inbound<P>) {
+        if inbound.confirmable && !inbound.acknowledged {
+            inbound.acknowledged = true;
+            let datagram = self.core.transmit_empty(inbound.peer.clone(), Type::Acknowledgement, inbound.mid);
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, Some(datagram));
+        }
+    }
+
+    fn no_answer(&mut self, inbound: &Inbound<P>) {
+        if inbound.confirmable {
+            self.acknowledge(&mut inbound.clone());
+        } else {
+            self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, None);
+        }
+    }
+
+    /// The datagram, shortened or replaced when the peer is unverified and it is too long; `None` when even that is.
+    fn guarded(&mut self, now: Instant, inbound: &Inbound<P>, message: &mut Message) -> Option<Bytes> {
+        let datagram = message.encode();
+        let Some(policy) = &self.core.config.unverified else { return Some(datagram) };
+        let most = policy.factor * inbound.length;
+        if datagram.len() <= most || self.trusts(now, &inbound.peer) {
+            return Some(datagram);
+        }
+        if message.code.is_success() {
+            if policy.instead == Instead::SmallBlocks {
+                return Some(datagram);
+            }
+            self.core.stats.challenged += 1;
+            message.code = Code::UNAUTHORIZED;
+            let value = self.echo.issue(now, &inbound.peer);
+            message.options = [(number::ECHO, value)].into_iter().collect::<Options>();
+        }
+        message.payload = Bytes::new();
+        Some(message.encode()).filter(|datagram| datagram.len() <= most)
+    }
+
+    /// An answer to a multicast waits a random part of the leisure (RFC 7252 section 8.2).
+    fn reply_later(&mut self, now: Instant, inbound: &Inbound<P>, mut message: Message) {
+        let leisure = self.core.config.transmission.leisure.as_millis().max(1) as u64;
+        let wait = Duration::from_millis((self.core.random)() % leisure);
+        message.mid = (self.core.random)() as u16;
+        let transmit = crate::Transmit { peer: inbound.peer.clone(), payload: message.encode() };
+        if self.core.delayed < self.core.config.limits.pending {
+            self.core.delayed += 1;
+            self.core.timers.schedule(now + wait, Task::Transmit(transmit));
+        }
+    }
+}
+
+fn encoded_head<P>(inbound: &Inbound<P>, response: &Response) -> usize {
+    let options: usize = response.options.iter().map(|(_, value)| value.len() + 3).sum();
+    4 + inbound.token.as_bytes().len() + options
+}
+
+/// What a transfer in blocks is known by: method and options, without those that change from block to block.
+pub(crate) fn cache_key(code: Code, options: &Options) -> Bytes {
+    const LEFT_OUT: [u16; 6] = [
+        number::BLOCK1,
+        number::BLOCK2,
+        number::OBSERVE,
+        number::CONTENT_FORMAT,
+        number::ETAG,
+        number::NO_RESPONSE,
+    ];
+    let mut key = vec![code.0];
+    for (number, value) in options.iter() {
+        if !LEFT_OUT.contains(&number) && !crate::is_no_cache_key(number) {
+            key.extend_from_slice(&number.to_be_bytes());
+            key.extend_from_slice(&(value.len() as u16).to_be_bytes());
+            key.extend_from_slice(value);
+        }
+    }
+    key.into()
+}
+
+/// 4.13 with what would be taken: a smaller block and the longest body (RFC 7959 section 2.9.3).
+pub(crate) fn too_large(config: &Config, block: Option<Block>) -> Response {
+    let szx = block.map_or(config.blockwise.size, |block| block.szx.min(config.blockwise.size));
+    let hint = Block { num: block.map_or(0, |block| block.num), more: block.is_some_and(|b| b.more), szx };
+    Response::new(Code::REQUEST_ENTITY_TOO_LARGE)
+        .with_uint(number::BLOCK1, hint.value())
+        .with_uint(number::SIZE1, config.blockwise.max_body as u32)
+}
