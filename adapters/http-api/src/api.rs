@@ -1,6 +1,8 @@
 //! The API: each request through route, method, caller, scope, rate, body, device, delivery, answer, in this order. Not
 //! here: what a body says ([`crate::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
 
+mod desired;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -123,6 +125,11 @@ impl DeviceApi {
         let _in_flight = self.0.counters.in_flight.enter();
         let number = pipeline.traces.next_request();
         let (head, body) = request.into_parts();
+        if let Route::Desired(_) = &route {
+            let (at, entered) = (pipeline.clock.wall(), pipeline.clock.now());
+            let tracer = Tracer::start(number, self.0.parts.name.clone(), at, entered);
+            return self.desired(&current, &route, &head, tracer).await;
+        }
         let admitted = self.admit(&current, route, &head, body).await;
         let received_at = pipeline.clock.wall();
         let mut tracer = Tracer::start(number, self.0.parts.name.clone(), received_at, pipeline.clock.now());
@@ -193,30 +200,7 @@ impl DeviceApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let settings = &current.settings;
-        if head.method != route.method() {
-            return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
-        }
-        let (caller, challenge) = match route {
-            Route::Azure => {
-                let query = head.uri.query().unwrap_or_default();
-                (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
-            }
-            Route::Telemetry(_) | Route::Properties(_) => {
-                let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
-                (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
-            }
-        };
-        let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
-        if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
-            rate.admit().map_err(answer::overload)?;
-        }
-        match &route {
-            Route::Telemetry(device) | Route::Properties(device) => {
-                let device = device.as_ref().ok_or_else(answer::unknown_device)?;
-                check_share(settings, &caller, device)?;
-            }
-            Route::Azure => {}
-        }
+        let caller = self.authorize(current, &route, head).await?;
         let taken = route.media_types();
         let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
         let media_type = media_type.unwrap_or_else(|| taken[0].to_owned());
@@ -226,6 +210,36 @@ impl DeviceApi {
         let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
         let body = body::read(&head.headers, body, settings.body_limit, self.0.parts.body_timeout).await?;
         Ok((caller, Request { route, media_type, key, body }))
+    }
+
+    /// Method, caller, scope, rate.
+    async fn authorize(&self, current: &Current, route: &Route, head: &Head) -> Result<Caller, Refused> {
+        let settings = &current.settings;
+        if head.method != route.method() {
+            return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
+        }
+        let (caller, challenge) = match route {
+            Route::Azure => {
+                let query = head.uri.query().unwrap_or_default();
+                (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
+            }
+            Route::Telemetry(_) | Route::Properties(_) | Route::Desired(_) => {
+                let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
+                (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
+            }
+        };
+        let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
+        if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
+            rate.admit().map_err(answer::overload)?;
+        }
+        match route {
+            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => {
+                let device = device.as_ref().ok_or_else(answer::unknown_device)?;
+                check_share(settings, &caller, device)?;
+            }
+            Route::Azure => {}
+        }
+        Ok(caller)
     }
 
     /// Whether the device may pass: the caller may speak for it, and the registry lets it in.
@@ -239,14 +253,21 @@ impl DeviceApi {
         if arrived.request.route == Route::Azure {
             check_share(&current.settings, caller, device)?;
         }
+        self.let_in(current, caller, device, arrived.received_at).await
+    }
+
+    /// Whether the registry lets the device in; it has been heard then.
+    async fn let_in(
+        &self,
+        current: &Current,
+        caller: &Caller,
+        device: &DeviceId,
+        at: Timestamp,
+    ) -> Result<(), Refused> {
         let integration = current.integration(caller);
         let external = ExternalDevice::new(device.as_str());
-        let resolved = self.0.parts.pipeline.registrar.resolve(
-            &integration.name,
-            &integration.devices,
-            &external,
-            arrived.received_at,
-        );
+        let registrar = &self.0.parts.pipeline.registrar;
+        let resolved = registrar.resolve(&integration.name, &integration.devices, &external, at);
         match resolved.await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
@@ -351,7 +372,7 @@ impl Arrived {
         let Request { route, media_type, body, .. } = &self.request;
         let device = match route {
             Route::Azure => return azure::read(body),
-            Route::Telemetry(device) | Route::Properties(device) => device.clone(),
+            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => device.clone(),
         };
         let device = device.ok_or_else(|| Fault::at("", "the path names no device"))?;
         let items = match route {
@@ -365,7 +386,7 @@ impl Arrived {
 impl Request {
     fn to_raw(&self) -> RawRequest {
         let device = match &self.route {
-            Route::Telemetry(device) | Route::Properties(device) => device.as_ref(),
+            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => device.as_ref(),
             Route::Azure => None,
         };
         RawRequest {

@@ -16,6 +16,8 @@ pub(crate) enum Route {
     Telemetry(Option<DeviceId>),
     /// `/v1/devices/{id}/properties`; the same.
     Properties(Option<DeviceId>),
+    /// `/v1/devices/{id}/properties/desired`; the same.
+    Desired(Option<DeviceId>),
     /// Azure's: the device is in the body.
     Azure,
 }
@@ -36,6 +38,7 @@ impl Route {
         match resource {
             "telemetry" => Some(Self::Telemetry(device)),
             "properties" => Some(Self::Properties(device)),
+            "properties/desired" => Some(Self::Desired(device)),
             _ => None,
         }
     }
@@ -44,6 +47,7 @@ impl Route {
         match self {
             Self::Telemetry(_) | Self::Azure => Method::POST,
             Self::Properties(_) => Method::PATCH,
+            Self::Desired(_) => Method::GET,
         }
     }
 
@@ -60,6 +64,7 @@ impl Route {
             ],
             Self::Properties(_) => &["application/json", "application/merge-patch+json"],
             Self::Azure => &["application/json"],
+            Self::Desired(_) => &[],
         }
     }
 }
@@ -74,6 +79,7 @@ mod tests {
         for (path, route) in [
             ("/v1/devices/d1/telemetry", Some(Route::Telemetry(id("d1")))),
             ("/v1/devices/eui-7%3A0/properties", Some(Route::Properties(id("eui-7:0")))),
+            ("/v1/devices/d1/properties/desired", Some(Route::Desired(id("d1")))),
             ("/v1/devices/a%2Fb/telemetry", Some(Route::Telemetry(None))),
             ("/v1/devices//telemetry", Some(Route::Telemetry(None))),
             ("/v1/devices/d1/telemetry/", None),

@@ -1,23 +1,24 @@
-//! The connection that commands come by: a session that the hub keeps, so that what it wants while the bridge is away
+//! The connection that commands and wishes for the state of devices come by: a session that the hub keeps, so that what it wants while the bridge is away
 //! waits there. A message is acknowledged when the inbox has taken it. Not here: what a command is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_core::ports::{Arrival, Inbox};
+use bridge_core::ports::{Arrival, Desired, Inbox};
 use tokio::sync::Notify;
 
 use crate::backoff::{Backoff, GOOD};
 use crate::connection::Connection;
 use crate::hub::Shared;
-use crate::wire::{self, Incoming, Received, Session};
+use crate::wire::{self, Incoming, Kept, Received, Session};
 
 /// Seconds that the hub keeps the session: a week, longer than any command is of use.
 const KEPT: u32 = 7 * 24 * 60 * 60;
 /// The inbox has this long for one message. Then it comes again.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// There is only one subscription.
-const SUBSCRIPTION: u16 = 1;
+/// The packet identifiers of the subscriptions.
+const COMMANDS: u16 = 1;
+const DESIRED: u16 = 2;
 
 /// Runs until `closing` is notified.
 pub(crate) async fn run(shared: Arc<Shared>, inbox: Arc<dyn Inbox>, closing: Arc<Notify>) {
@@ -56,15 +57,22 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
         }
     };
     // Also in a session that the hub remembers: the filter may have changed.
-    let filter = shared.dialect.command_filter();
-    wire::subscribe(&mut connection.output, shared.config.protocol, SUBSCRIPTION, &filter);
+    let filters = [
+        (COMMANDS, shared.dialect.command_filter(), Kept::Never),
+        (DESIRED, shared.dialect.desired_filter(), Kept::Once),
+    ];
+    for (id, filter, kept) in &filters {
+        wire::subscribe(&mut connection.output, shared.config.protocol, *id, filter, *kept);
+    }
     loop {
         let incoming = match connection.turn(std::future::pending()).await {
             Ok(incoming) => incoming,
             Err(reason) => return reason,
         };
         match incoming {
-            Some(Incoming::SubAck(_, code)) if code >= 0x80 => {
+            Some(Incoming::SubAck(id, code)) if code >= 0x80 => {
+                let filter =
+                    filters.iter().find(|(known, ..)| *known == id).map_or("", |(_, filter, _)| filter);
                 return format!("the hub does not allow the subscription to {filter} (code {code:#04x})");
             }
             Some(Incoming::Publish(received)) => {
@@ -76,7 +84,7 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
                         }
                     }
                     // MQTT has no other way to say "later" than to hang up.
-                    Ok(false) | Err(_) => return "a command could not be kept".into(),
+                    Ok(false) | Err(_) => return "a wish could not be kept".into(),
                 }
             }
             Some(Incoming::Disconnect(code, reason)) => {
@@ -91,8 +99,11 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
 /// Whether the message need not come again.
 async fn hand_over(shared: &Shared, inbox: &dyn Inbox, received: Received) -> bool {
     let Received { topic, payload, packet_id, duplicate, retained, response_topic, correlation } = received;
+    if let Some(device) = shared.dialect.desired(&topic) {
+        return inbox.desire(Desired { device, payload, is_copy: retained || duplicate }).await;
+    }
     let Some((device, name)) = shared.dialect.command(&topic) else {
-        tracing::warn!(topic, "a command for no device that there can be; it is dropped");
+        tracing::warn!(topic, "a wish for no device that there can be; it is dropped");
         return true;
     };
     if retained {

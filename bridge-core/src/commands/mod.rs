@@ -4,7 +4,6 @@
 //! transport.
 
 mod announce;
-mod arrivals;
 mod hub;
 mod kicks;
 mod send;
@@ -18,6 +17,7 @@ use futures_channel::oneshot;
 pub use hub::DeliverySink;
 pub use way::{Route, StatusSink, Way, Ways};
 
+use crate::arrivals::Arrivals;
 use crate::command::queue::{Asker, Next, next};
 use crate::command::{
     AttemptId, Backoff, Cancelled, Cause, Command, CommandId, CommandIds, CommandState, Draft, DraftError,
@@ -28,7 +28,7 @@ use crate::ports::{Clock, Commands, Inserted, QueueLimits, StoreError, StoreResu
 use crate::recent::Recent;
 use crate::signal::lock;
 use announce::Announcer;
-use arrivals::Arrivals;
+
 use kicks::Kicks;
 
 /// The settings of a dispatcher.

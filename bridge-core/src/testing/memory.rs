@@ -13,6 +13,7 @@ use crate::ports::{
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
+use crate::twin::Twin;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub struct MemoryStore(Mutex<State>);
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) commands: BTreeMap<CommandId, Command>,
+    pub(super) twins: BTreeMap<DeviceId, Twin>,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last_seq: Seq,
     seen: BTreeMap<MessageId, Timestamp>,

@@ -15,6 +15,7 @@ use bridge_core::pipeline::{Pipeline, States};
 use bridge_core::ports::Clock;
 use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
+use bridge_core::twin::{TwinKeeper, TwinLimits};
 use codec::CodecSet;
 use http_api::{DeviceApi, Parts};
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
@@ -33,6 +34,7 @@ use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
 use crate::server::Front;
 use crate::sources;
+use crate::twins::{Courier, Wishes};
 
 /// The running bridge. Serve [`App::router`]; at the end [`App::drain`].
 pub struct App {
@@ -44,6 +46,7 @@ pub struct App {
     workshop: Workshop,
     codecs: Arc<CodecSet>,
     commands: Commands,
+    courier: Courier,
     hub: Arc<MqttHub>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
@@ -96,6 +99,8 @@ impl App {
         let hearing = Arc::new(Hearing::default());
         let commands = Commands::new(config, &store, &delivery, &codecs, &clock)?;
         hearing.start(commands.clone());
+        let twins = Arc::new(TwinKeeper::new(store.clone(), clock.clone(), TwinLimits::default()));
+        let courier = Courier::new(config, twins.clone(), commands.clone(), store.clone());
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
@@ -104,6 +109,7 @@ impl App {
             dead_letters: store.clone(),
             archive: archive.clone(),
             listener: Some(hearing.clone()),
+            twins: Some(twins.clone()),
             traces: Arc::new(Traces::new(config.trace.keep)),
             clock: clock.clone(),
             states: States::default(),
@@ -130,6 +136,7 @@ impl App {
             pipeline.clone(),
             codecs.clone(),
             commands.clone(),
+            courier.clone(),
             token,
         );
         let router = receiver
@@ -143,7 +150,7 @@ impl App {
             device_api: device_api.clone(),
             operations: operations.clone(),
             outbox: store.clone(),
-            dead_letters: store,
+            dead_letters: store.clone(),
             keep_dead_letters: config.dead_letters.keep,
             commands: commands.clone(),
         };
@@ -153,11 +160,13 @@ impl App {
             tokio::spawn(async move { timing.run_timer().await }),
             tokio::spawn(async move { dedup.run().await }),
             tokio::spawn(housekeeping.run()),
+            tokio::spawn(courier.clone().run()),
         ];
         tasks.extend(start_commands(&commands));
         if config.commands.from_hub {
             hub.receive(Arc::new(HubInbox {
                 commands: commands.clone(),
+                wishes: Wishes { twins, registry: store, hub: IntegrationName::parse("hub")? },
                 delivery: delivery.clone(),
                 clock,
                 unknown: IntegrationName::parse("hub")?,
@@ -176,6 +185,7 @@ impl App {
             workshop,
             codecs,
             commands,
+            courier,
             hub,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
@@ -200,6 +210,7 @@ impl App {
         let sources = sources::table(config, Some(&self.receiver.table()))?;
         let codecs = self.workshop.table(config)?;
         self.commands.ways.replace(config)?;
+        self.courier.replace(config);
         self.codecs.replace(codecs);
         self.receiver.replace(sources);
         self.device_api.replace(device_api::settings(config));

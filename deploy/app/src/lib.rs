@@ -16,6 +16,7 @@ mod replay;
 mod server;
 mod sources;
 pub mod tryout;
+mod twins;
 
 pub use assemble::{App, open_tool_store, operator_token_path};
 pub use server::{Front, ServerLimits, serve};

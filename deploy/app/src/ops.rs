@@ -1,7 +1,8 @@
 //! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
-//! `/operator/replay`, `/operator/commands`. Not here: what sources send.
+//! `/operator/replay`, `/operator/commands`, `/operator/devices/{id}/state`. Not here: what sources send.
 
 mod commands;
+mod twins;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -23,6 +24,7 @@ use crate::commands::Commands;
 use crate::metrics::{self, Counters, Extra};
 use crate::replay::ReplayRequest;
 use crate::tryout::{self, Trial};
+use crate::twins::Courier;
 
 /// What the routes look at.
 #[derive(Clone)]
@@ -34,6 +36,7 @@ struct Inner {
     pipeline: Arc<Pipeline>,
     codecs: Arc<CodecSet>,
     commands: Commands,
+    courier: Courier,
     token: Auth,
     extra: std::sync::Mutex<Backlog>,
     closing: AtomicBool,
@@ -56,10 +59,21 @@ impl Operations {
         pipeline: Arc<Pipeline>,
         codecs: Arc<CodecSet>,
         commands: Commands,
+        courier: Courier,
         token: Auth,
     ) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { receiver, device_api, pipeline, codecs, commands, token, extra, closing }))
+        Self(Arc::new(Inner {
+            receiver,
+            device_api,
+            pipeline,
+            codecs,
+            commands,
+            courier,
+            token,
+            extra,
+            closing,
+        }))
     }
 
     /// The routes.
@@ -74,6 +88,7 @@ impl Operations {
             .route("/operator/replay", post(replay))
             .route("/operator/commands", get(commands::list).post(commands::send))
             .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
+            .route("/operator/devices/{id}/state", get(twins::show).patch(twins::change))
             .with_state(self.clone())
     }
 

@@ -472,7 +472,7 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
         let examples = match connector {
             "sigfox" => {
                 "body_limit = \"256KiB\"\ndevices.map = { \"1A2B3C\" = \"tank-7\" }\ncodec = \"cayenne\"\n\
-                 profiles = { \"dragino/lht65\" = \"cayenne\" }"
+                 profiles = { \"dragino/lht65\" = \"cayenne\" }\ndesired_command = \"set\""
             }
             "particle" => {
                 "downlink = { url = \"https://api.example.com\", token = { env = \"MY_PARTICLE_TOKEN\" }, \
