@@ -79,6 +79,11 @@ impl DynamoStore {
         Self { inner: Arc::new(Inner { client, settings, epoch: AtomicU64::new(0) }) }
     }
 
+    /// The name of its table.
+    pub fn table(&self) -> &str {
+        &self.inner.settings.table
+    }
+
     pub(crate) fn client(&self) -> &aws_sdk_dynamodb::Client {
         &self.inner.client
     }

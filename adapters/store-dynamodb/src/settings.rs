@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::{Builder, tls};
 
 /// How the store is used.
@@ -44,11 +45,7 @@ impl Aws {
     /// From the environment, as every AWS program finds them (environment variables, profile, container, instance).
     /// `endpoint` is for a stand-in.
     pub async fn from_environment(region: Option<String>, endpoint: Option<String>) -> Self {
-        // The workspace has one provider for rustls, and it is ring.
-        let http = Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
         if let Some(region) = region {
             loader = loader.region(Region::new(region));
         }
@@ -56,6 +53,19 @@ impl Aws {
             loader = loader.endpoint_url(endpoint);
         }
         Self(loader.load().await)
+    }
+
+    /// Of a stand-in at this address, which takes any credentials.
+    pub fn stand_in(endpoint: &str, region: &str) -> Self {
+        let nobody = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.to_owned()))
+            .endpoint_url(endpoint)
+            .credentials_provider(SharedCredentialsProvider::new(nobody))
+            .http_client(http_client())
+            .build();
+        Self(config)
     }
 
     /// The region, when one is configured: requests without it fail.
@@ -77,6 +87,11 @@ impl Aws {
             .timeout_config(timeout(settings, long))
             .build()
     }
+}
+
+/// The workspace has one provider for rustls, and it is ring.
+fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
 }
 
 fn retry(settings: &Settings) -> RetryConfig {

@@ -110,7 +110,9 @@ impl DynamoStore {
         if table.is_none_or(|table| keys(table.key_schema()) != wanted(KEYS)) {
             return damaged("does not have the keys pk and sk".into());
         }
-        let indexes = table.map(aws_sdk_dynamodb::types::TableDescription::global_secondary_indexes).unwrap_or_default();
+        let indexes = table
+            .map(aws_sdk_dynamodb::types::TableDescription::global_secondary_indexes)
+            .unwrap_or_default();
         for index in FACTS.indexes {
             let found = indexes.iter().find(|found| found.index_name() == Some(index.name));
             if found.is_none_or(|found| keys(found.key_schema()) != wanted(index.keys)) {

@@ -171,7 +171,8 @@ mod tests {
             Item(attributes([("version", number(7)), ("places", text(Value::from(places).to_string()))]));
         let read = Queue::read(Some(&item)).unwrap();
         assert_eq!((read.version, &read.places), (7, &queue.places));
-        assert_eq!(read.ready_from(), Timestamp::from_seconds(1));
+        assert_eq!(read.ready_from(), queue.ready_from());
+        assert!(read.ready_from().is_some());
         assert_eq!(read.clone().wanted(1), [command(1, "d").id]);
         let broken = Item(attributes([("version", number(7)), ("places", text("[[1]]"))]));
         assert!(Queue::read(Some(&broken)).is_err());

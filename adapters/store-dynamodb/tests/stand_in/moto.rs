@@ -1,0 +1,131 @@
+//! moto_server, the stand-in for DynamoDB and SQS: one per test program, with tables and queues of their own for each test.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use store_dynamodb::table::FACTS;
+use store_dynamodb::{Aws, DynamoStore, Settings};
+
+/// Runs the stand-in until its standard input ends, which is when this program does.
+const KEEPER: &str = "import subprocess, sys\n\
+    server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)\n\
+    try:\n    sys.stdin.read()\nfinally:\n    server.kill()";
+
+static SERVER: OnceLock<(String, Child)> = OnceLock::new();
+
+/// Its address.
+pub fn endpoint() -> &'static str {
+    &SERVER.get_or_init(start).0
+}
+
+fn start() -> (String, Child) {
+    let program = program();
+    let mut keeper = Command::new(program.with_file_name("python"))
+        .env("MOTO_ALLOW_NONEXISTENT_REGION", "true")
+        .args(["-c", KEEPER])
+        .arg(&program)
+        .args(["-H", "127.0.0.1", "-p", "0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let mut lines = BufReader::new(keeper.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    let address = loop {
+        let line = lines.next().unwrap_or_else(|| panic!("moto_server ended: {said:?}")).unwrap();
+        if let Some((_, address)) = line.split_once("Running on ") {
+            break address.trim().to_owned();
+        }
+        said.push(line);
+    };
+    // It writes a line for every request, and stops when nobody reads them.
+    std::thread::spawn(move || lines.for_each(drop));
+    (address, keeper)
+}
+
+fn program() -> PathBuf {
+    let named = std::env::var_os("MOTO_SERVER").map(PathBuf::from);
+    let program = named.filter(|path| path.exists());
+    program.expect(
+        "MOTO_SERVER does not name a moto_server; `source tests/moto` installs it from PyPI and sets it",
+    )
+}
+
+/// Tables and queues have names that no other test has.
+pub fn unique(kind: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("{kind}-{}", NUMBER.fetch_add(1, Relaxed))
+}
+
+thread_local! {
+    static REGION: String = unique("region");
+}
+
+/// A region for this test alone. A transaction that the stand-in cancels takes back everything that was written in its region
+/// since it began.
+fn region() -> String {
+    REGION.with(Clone::clone)
+}
+
+/// This test's region at this address.
+pub fn aws(endpoint: &str) -> Aws {
+    Aws::stand_in(endpoint, &region())
+}
+
+/// A store on a table of its own.
+pub async fn fresh() -> DynamoStore {
+    let store = DynamoStore::new(&aws(endpoint()), Settings::new(unique("table")));
+    store.create_table().await.unwrap();
+    store.check_table().await.unwrap();
+    store.claim_outbox().await.unwrap();
+    store
+}
+
+/// What every client of the stand-in says.
+macro_rules! config {
+    ($service:ident) => {
+        $service::Config::builder()
+            .behavior_version($service::config::BehaviorVersion::latest())
+            .region($service::config::Region::new(region()))
+            .credentials_provider($service::config::Credentials::new(
+                "stand-in", "stand-in", None, None, "stand-in",
+            ))
+            .endpoint_url(endpoint())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build()
+    };
+}
+
+/// Everything in the table of a store.
+pub async fn items(store: &DynamoStore) -> Vec<HashMap<String, AttributeValue>> {
+    let client = aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb));
+    client.scan().table_name(store.table()).send().await.unwrap().items.unwrap_or_default()
+}
+
+/// A new queue: its URL.
+pub async fn new_queue(is_fifo: bool) -> String {
+    let client = aws_sdk_sqs::Client::from_conf(config!(aws_sdk_sqs));
+    let create = if is_fifo {
+        let create = client.create_queue().queue_name(format!("{}.fifo", unique("queue")));
+        FACTS
+            .queue_attributes
+            .iter()
+            .fold(create, |create, (name, value)| create.attributes((*name).into(), *value))
+    } else {
+        client.create_queue().queue_name(unique("queue"))
+    };
+    create.send().await.unwrap().queue_url.unwrap()
+}
+
+/// Puts a text into a queue, as a stranger would.
+pub async fn send(url: &str, body: &str) {
+    let client = aws_sdk_sqs::Client::from_conf(config!(aws_sdk_sqs));
+    let send = client.send_message().queue_url(url).message_body(body);
+    send.message_group_id("x").message_deduplication_id("x").send().await.unwrap();
+}
