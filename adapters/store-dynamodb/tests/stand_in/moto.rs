@@ -54,7 +54,7 @@ fn program() -> PathBuf {
     let named = std::env::var_os("MOTO_SERVER").map(PathBuf::from);
     let program = named.filter(|path| path.exists());
     program.expect(
-        "MOTO_SERVER does not name a moto_server; `source tests/moto` installs it from PyPI and sets it",
+        "MOTO_SERVER does not name a moto_server: export MOTO_SERVER=\"$(tests/moto)\", which installs it from PyPI",
     )
 }
 
