@@ -8,7 +8,7 @@ use crate::DynamoStore;
 use crate::item::{attributes, text, time};
 use crate::keys::{Key, digits};
 use crate::walk::Range;
-use crate::write::{MOST, Write, Written};
+use crate::write::{MOST, Write};
 
 const ARCHIVE: &str = "archive";
 const RECORD: &str = "record";
@@ -88,14 +88,9 @@ impl Archive for DynamoStore {
                 if number > beyond && item.time("at_ms")? >= before {
                     break;
                 }
-                gone.push(item);
+                gone.push(item.key()?);
             }
-            for item in &gone {
-                self.drop_parts(&item.0).await?;
-            }
-            let deletes: StoreResult<Vec<Write>> =
-                gone.iter().map(|item| Ok(Write::delete(item.key()?))).collect();
-            Ok(self.write_each(deletes?).await?.len() as u64)
+            self.remove_with_parts(gone.into_iter()).await
         })
     }
 }
@@ -103,9 +98,8 @@ impl Archive for DynamoStore {
 impl DynamoStore {
     /// Takes batches back of which a later one failed.
     async fn undo(&self, numbers: Vec<u64>) {
-        let deletes =
-            numbers.into_iter().map(|number| Write::delete(Key::numbered(ARCHIVE, number))).collect();
-        let undone: StoreResult<Vec<Written>> = self.write_each(deletes).await;
+        let keys = numbers.into_iter().map(|number| Key::numbered(ARCHIVE, number));
+        let undone = self.remove_with_parts(keys).await;
         if let Err(error) = undone {
             tracing::warn!(%error, "some payloads are archived although their batch failed");
         }

@@ -37,14 +37,8 @@ impl Outbox for DynamoStore {
     }
 
     fn remove<'a>(&'a self, seqs: &'a [Seq]) -> BoxFuture<'a, StoreResult<()>> {
-        let deletes = seqs.iter().map(|seq| Write::delete(Key::numbered(OUTBOX, *seq))).collect();
         Box::pin(async move {
-            for written in self.write_each(deletes).await? {
-                if let Written::Done(Some(item)) = written {
-                    self.drop_parts(&item.0).await?;
-                }
-            }
-            Ok(())
+            self.remove_with_parts(seqs.iter().map(|seq| Key::numbered(OUTBOX, *seq))).await.map(drop)
         })
     }
 
