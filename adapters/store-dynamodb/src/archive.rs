@@ -24,28 +24,33 @@ impl Archive for DynamoStore {
                 return Ok(());
             }
             let mut number = self.numbers(ARCHIVE, uplinks.len() as u64).await?;
-            let mut written = Vec::new();
-            for batch in batches(uplinks, |uplink| uplink.record.len()) {
-                let mut writes = Vec::with_capacity(batch.len());
-                for uplink in batch {
-                    let item = attributes([
-                        ("owner", text(uplink.device.as_str())),
-                        ("at_ms", time(uplink.at)),
-                        (RECORD, self.shelve(&uplink.record).await?),
-                    ]);
-                    writes.push(Write::put(Key::numbered(ARCHIVE, number), item));
-                    number += 1;
-                }
-                let first = number - batch.len() as u64;
-                match self.write(writes).await {
-                    Ok(_) => written.extend(first..number),
-                    Err(error) => {
-                        self.undo(written).await;
-                        return Err(error);
+            let mut kept = Vec::new();
+            let stored = self.bounded(async {
+                for batch in batches(uplinks, |uplink| uplink.record.len()) {
+                    let mut writes = Vec::with_capacity(batch.len());
+                    let first = number;
+                    for uplink in batch {
+                        let item = attributes([
+                            ("owner", text(uplink.device.as_str())),
+                            ("at_ms", time(uplink.at)),
+                            (RECORD, self.shelve(&uplink.record).await?),
+                        ]);
+                        writes.push(Write::put(Key::numbered(ARCHIVE, number), item));
+                        number += 1;
                     }
+                    self.write(writes).await?;
+                    kept.extend(first..number);
                 }
+                Ok(())
+            });
+            let stored = stored.await;
+            let undone = kept.into_iter().map(|number| Key::numbered(ARCHIVE, number));
+            if stored.is_err()
+                && let Err(error) = self.remove_with_parts(undone).await
+            {
+                tracing::warn!(%error, "some payloads are archived although their batch failed");
             }
-            Ok(())
+            stored
         })
     }
 
@@ -92,17 +97,6 @@ impl Archive for DynamoStore {
             }
             self.remove_with_parts(gone.into_iter()).await
         })
-    }
-}
-
-impl DynamoStore {
-    /// Takes batches back of which a later one failed.
-    async fn undo(&self, numbers: Vec<u64>) {
-        let keys = numbers.into_iter().map(|number| Key::numbered(ARCHIVE, number));
-        let undone = self.remove_with_parts(keys).await;
-        if let Err(error) = undone {
-            tracing::warn!(%error, "some payloads are archived although their batch failed");
-        }
     }
 }
 

@@ -120,6 +120,10 @@ impl Queue {
     /// # Errors
     /// When the table or SQS does not take it.
     pub async fn put(&self, message: &Waiting) -> StoreResult<()> {
+        self.store.bounded(self.keep(message)).await
+    }
+
+    async fn keep(&self, message: &Waiting) -> StoreResult<()> {
         let until = message.at.plus(KEPT);
         let note = attributes([(TTL, number(until.as_millis() / 1000))]);
         // First, so that from the moment in which SQS has it nothing overtakes it.

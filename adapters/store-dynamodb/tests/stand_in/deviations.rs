@@ -43,6 +43,7 @@ async fn a_transaction_keeps_its_token_when_it_is_sent_again() {
 async fn what_is_asked_of_aws_is_what_the_facts_permit() {
     let (store, proxy) = behind(|_, _| Fault::Pass).await;
     store.check_table().await.unwrap();
+    store.claim_outbox().await.unwrap();
     contract::outbox(&store).await;
     contract::dedup(&store).await;
     contract::registry(&store).await;
