@@ -67,40 +67,37 @@ async fn serve(
     log: Arc<Mutex<Vec<Request>>>,
     decide: Arc<Mutex<Decide>>,
 ) {
-    while let Some((raw, request)) = read_request(&mut client).await {
-        let fault = {
-            let mut seen = log.lock().unwrap();
-            let fault = decide.lock().unwrap()(&request, seen.len());
-            seen.push(request);
-            fault
-        };
-        let answer = match fault {
-            Fault::Pass => forward(&target, &raw).await,
-            Fault::Late(time) => {
-                tokio::time::sleep(time).await;
-                forward(&target, &raw).await
-            }
-            Fault::Code(code) => answer(
-                if code == "InternalServerError" { 500 } else { 400 },
-                &format!("{{\"__type\":\"com.amazonaws#{code}\",\"message\":\"no\"}}"),
-            ),
-            Fault::Answer(status, body) => answer(status, &body),
-            Fault::Lost => {
-                forward(&target, &raw).await;
-                return;
-            }
-            Fault::Silence => {
-                // Until the other side gives up.
-                let _ = client.read(&mut [0; 1]).await;
-                return;
-            }
-        };
-        if client.write_all(&answer).await.is_err() {
+    let Some((raw, request)) = read_request(&mut client).await else { return };
+    let fault = {
+        let mut seen = log.lock().unwrap();
+        let fault = decide.lock().unwrap()(&request, seen.len());
+        seen.push(request);
+        fault
+    };
+    let answer = match fault {
+        Fault::Pass => forward(&target, &raw).await,
+        Fault::Late(time) => {
+            tokio::time::sleep(time).await;
+            forward(&target, &raw).await
+        }
+        Fault::Code(code) => answer(
+            if code == "InternalServerError" { 500 } else { 400 },
+            &format!("{{\"__type\":\"com.amazonaws#{code}\",\"message\":\"no\"}}"),
+        ),
+        Fault::Answer(status, body) => answer(status, &body),
+        Fault::Lost => {
+            forward(&target, &raw).await;
             return;
         }
+        Fault::Silence => {
+            // Until the other side gives up.
+            let _ = client.read(&mut [0; 1]).await;
+            return;
+        }
+    };
+    if client.write_all(&answer).await.is_ok() {
         // The stand-in says that it closes, and so does this.
         let _ = client.shutdown().await;
-        return;
     }
 }
 
