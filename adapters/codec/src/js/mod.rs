@@ -27,12 +27,14 @@ mod answer;
 mod call;
 mod error;
 mod host;
+mod inline;
 mod input;
 mod position;
 mod read;
 mod realm;
 mod scheduler;
 mod script;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod watchdog;

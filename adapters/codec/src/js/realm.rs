@@ -29,6 +29,7 @@ type Intrinsics = (
 );
 
 const PRELUDE: &str = include_str!("prelude.js");
+const GUARDS: &str = include_str!("guards.js");
 /// On the script's first line, so that line numbers stay; columns are corrected by its length. The outer function has
 /// the names that only some scripts get, so that the script may declare them itself.
 const PREFIX: &str = "(function(module,exports){return (function(){";
@@ -39,6 +40,30 @@ const STACK_BYTES: usize = 256 * 1024;
 const CALLS_PER_REALM: u32 = 100_000;
 /// More globals than this are not worth removing one by one.
 const CLEANABLE_GLOBALS: usize = 1000;
+
+/// On its caller's thread a call may need so much beyond twice what the engine needs by itself: then nothing that the
+/// engine does in one go takes long.
+const HEAP_OF_CALLER: usize = 1024 * 1024;
+const DEADLINE_OF_CALLER: Duration = Duration::from_millis(2);
+
+/// On whose thread a call runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One of the host's, which can be left behind.
+    Worker,
+    /// The caller's.
+    Caller,
+}
+
+/// What came of a call.
+pub(super) struct Called {
+    pub(super) answer: Result<Answer, ScriptError>,
+    /// The engine is as it was before.
+    pub(super) keep: bool,
+    /// It did nothing that is not for its caller's thread. On such a thread the answer is worth nothing otherwise.
+    pub(super) light: bool,
+    pub(super) took: Duration,
+}
 
 /// What a realm may use.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +76,15 @@ pub(super) struct Limits {
 pub(super) struct Realm {
     /// None where every call needs a new one.
     context: Option<Context>,
-    /// How many names the global object has between calls.
+    /// How many enumerable names the global object has between calls.
     globals: usize,
     runtime: Runtime,
     clock: Arc<Clock>,
     limits: Limits,
+    /// Whose limit of the heap is set.
+    place: Place,
+    /// The heap of a call on its caller's thread.
+    heap_of_caller: usize,
     calls: u32,
     shape: Shape,
 }
@@ -91,6 +120,7 @@ pub(super) fn check(script: &Inner, limits: Limits) -> Result<Shape, ScriptError
         let shape = Shape {
             changes_built_ins: changed || script.assigns_to_prototype(),
             wants_module: script.wants_module(),
+            writes_big_integers: script.writes_big_integers(),
             ..Shape::new(&found)
         };
         if shape.entries.iter().all(Option::is_none) {
@@ -113,50 +143,74 @@ impl Realm {
         realm.globals = context.with(|ctx| {
             let guard = || -> rquickjs::Result<usize> {
                 let values = open(&ctx, script, shape.names())?;
-                let globals = Handles(&values).guard().call(())?;
+                let guards: Value<'_> = evaluate(&ctx, GUARDS.to_owned(), "<guards>")?;
+                Handles(&values).guard().call::<_, ()>((guards,))?;
                 // Nothing borrows the store here, so it takes them.
                 ctx.store_userdata(values)?;
-                Ok(globals)
+                Ok(enumerable(&ctx))
             };
             guard().map_err(|error| realm.failed(&ctx, script, error))
         })?;
         realm.context = Some(context);
+        let size = usize::try_from(realm.runtime.memory_usage().malloc_size).unwrap_or_default();
+        realm.heap_of_caller = (2 * size + HEAP_OF_CALLER).min(limits.heap_bytes);
         Ok(realm)
     }
 
-    /// Calls one function; and whether the engine is as it was before.
+    /// Calls one function.
     pub(super) fn call(
         &mut self,
         script: &Inner,
         entry: Entry,
         function: Function,
         input: &CallInput,
-    ) -> (Result<Answer, ScriptError>, bool) {
+        place: Place,
+    ) -> Called {
         self.calls += 1;
-        let (answer, intact) = match &self.context {
+        if self.place != place {
+            self.place = place;
+            self.runtime.set_memory_limit(match place {
+                Place::Worker => self.limits.heap_bytes,
+                Place::Caller => self.heap_of_caller,
+            });
+        }
+        let begun = self.clock.start.elapsed();
+        let (answer, left) = match &self.context {
             Some(context) => context.with(|ctx| {
                 let Some(values) = ctx.userdata::<Vec<Value<'_>>>() else {
-                    return (Err(engine_fault(script)), false);
+                    return (Err(engine_fault(script)), Left::BROKEN);
                 };
                 let handles = Handles(&values);
                 let answer = self.run(&ctx, &handles, script, entry, function, input);
-                (answer, self.clean(&ctx, &handles))
+                (answer, self.finish(&ctx, &handles))
             }),
-            None => match self.context(script) {
-                Ok(context) => context.with(|ctx| match open(&ctx, script, self.shape.names()) {
-                    Ok(values) => (self.run(&ctx, &Handles(&values), script, entry, function, input), true),
-                    Err(error) => (Err(self.failed(&ctx, script, error)), false),
-                }),
-                Err(error) => (Err(error), false),
-            },
+            None => (
+                self.call_in_new_context(script, entry, function, input),
+                Left { intact: true, light: false },
+            ),
         };
+        let took = self.clock.start.elapsed().saturating_sub(begun);
         let fatal = matches!(answer, Err(ScriptError::OutOfMemory(_) | ScriptError::StackOverflow(_)));
-        let keep = intact
+        let struck = self.clock.struck.load(Ordering::Relaxed);
+        let keep = left.intact
             && !fatal
-            && !self.clock.struck.load(Ordering::Relaxed)
+            && !struck
             && !self.runtime.is_job_pending()
             && self.calls < CALLS_PER_REALM;
-        (answer, keep)
+        Called { answer, keep, light: left.light && !fatal && !struck, took }
+    }
+
+    fn call_in_new_context(
+        &self,
+        script: &Inner,
+        entry: Entry,
+        function: Function,
+        input: &CallInput,
+    ) -> Result<Answer, ScriptError> {
+        self.context(script)?.with(|ctx| match open(&ctx, script, self.shape.names()) {
+            Ok(values) => self.run(&ctx, &Handles(&values), script, entry, function, input),
+            Err(error) => Err(self.failed(&ctx, script, error)),
+        })
     }
 
     fn run<'js>(
@@ -168,21 +222,25 @@ impl Realm {
         function: Function,
         input: &CallInput,
     ) -> Result<Answer, ScriptError> {
-        self.clock.arm(self.limits.deadline);
-        let answer = call::run(ctx, handles, self.shape.wants_module, entry, function, input);
+        let here = self.place == Place::Caller;
+        let deadline = self.limits.deadline;
+        self.clock.arm(if here { deadline.min(DEADLINE_OF_CALLER) } else { deadline });
+        let answer = call::run(ctx, handles, self.shape.wants_module, here, entry, function, input);
         let answer = answer.map_err(|stop| self.stopped(ctx, script, stop));
         self.clock.disarm();
         answer
     }
 
-    /// Removes what the call left in the global object. False when the context cannot be used again.
-    fn clean<'js>(&self, ctx: &Ctx<'js>, handles: &Handles<'_, 'js>) -> bool {
-        let count = ctx.globals().own_keys::<Atom<'js>>(Filter::new().string().symbol()).len();
+    /// Removes what the call left in the global object.
+    fn finish<'js>(&self, ctx: &Ctx<'js>, handles: &Handles<'_, 'js>) -> Left {
+        let count = enumerable(ctx);
         if ctx.has_exception() || count > self.globals + CLEANABLE_GLOBALS {
-            return false;
+            return Left::BROKEN;
         }
-        let check = if count == self.globals { handles.intact() } else { handles.clean() };
-        check.call(()).unwrap_or(false)
+        match handles.finish().call::<_, i32>((count != self.globals,)) {
+            Ok(flags) => Left { intact: flags & 1 != 0, light: flags & 2 == 0 },
+            Err(_) => Left::BROKEN,
+        }
     }
 
     fn bare(script: &Inner, limits: Limits) -> Result<Self, ScriptError> {
@@ -196,7 +254,17 @@ impl Realm {
         });
         let seen = Arc::clone(&clock);
         runtime.set_interrupt_handler(Some(Box::new(move || seen.strikes())));
-        Ok(Self { context: None, globals: 0, runtime, clock, limits, calls: 0, shape: Shape::default() })
+        Ok(Self {
+            context: None,
+            globals: 0,
+            runtime,
+            clock,
+            limits,
+            place: Place::Worker,
+            heap_of_caller: limits.heap_bytes,
+            calls: 0,
+            shape: Shape::default(),
+        })
     }
 
     fn context(&self, script: &Inner) -> Result<Context, ScriptError> {
@@ -227,47 +295,59 @@ impl std::fmt::Debug for Realm {
 
 /// The order of the prelude's last line; the script's factory comes after them.
 impl<'a, 'js> Handles<'a, 'js> {
-    pub(super) fn entry(&self) -> &'a JsFunction<'js> {
+    pub(super) fn invoke(&self) -> &'a JsFunction<'js> {
         self.function(0)
     }
-    pub(super) fn input(&self) -> &'a JsFunction<'js> {
+    pub(super) fn exotic(&self) -> &'a JsFunction<'js> {
         self.function(1)
     }
-    pub(super) fn exotic(&self) -> &'a JsFunction<'js> {
+    fn finish(&self) -> &'a JsFunction<'js> {
         self.function(2)
     }
     pub(super) fn well_formed(&self) -> &'a JsFunction<'js> {
-        self.function(5)
-    }
-    pub(super) fn object_prototype(&self) -> &'a Value<'js> {
-        &self.0[6]
-    }
-    pub(super) fn factory(&self) -> &'a Value<'js> {
-        &self.0[11]
-    }
-    fn clean(&self) -> &'a JsFunction<'js> {
         self.function(3)
     }
-    fn intact(&self) -> &'a JsFunction<'js> {
-        self.function(4)
+    pub(super) fn object_prototype(&self) -> &'a Value<'js> {
+        &self.0[4]
+    }
+    pub(super) fn missing(&self) -> &'a Value<'js> {
+        &self.0[5]
     }
     fn guard(&self) -> &'a JsFunction<'js> {
-        self.function(7)
+        self.function(6)
     }
     fn remember(&self) -> &'a JsFunction<'js> {
-        self.function(8)
+        self.function(7)
     }
     fn changed(&self) -> &'a JsFunction<'js> {
-        self.function(9)
+        self.function(8)
     }
     fn entries(&self) -> &'a JsFunction<'js> {
-        self.function(10)
+        self.function(9)
+    }
+    pub(super) fn factory(&self) -> &'a Value<'js> {
+        &self.0[10]
     }
 
     #[expect(clippy::expect_used, reason = "the prelude is ours, and `open` has counted what it returned")]
     fn function(&self, index: usize) -> &'a JsFunction<'js> {
         self.0[index].as_function().expect("the prelude returns a function here")
     }
+}
+
+/// What a call left in its engine.
+struct Left {
+    intact: bool,
+    light: bool,
+}
+
+impl Left {
+    const BROKEN: Self = Self { intact: false, light: false };
+}
+
+/// How many names that `for in` or a copy would find the global object has.
+fn enumerable(ctx: &Ctx<'_>) -> usize {
+    ctx.globals().own_keys::<Atom<'_>>(Filter::new().string().symbol().enum_only()).len()
 }
 
 impl Clock {
@@ -298,7 +378,7 @@ fn open<'js>(
     names: impl Iterator<Item = &'static str>,
 ) -> rquickjs::Result<Vec<Value<'js>>> {
     let mut values: Vec<Value<'js>> = evaluate(ctx, PRELUDE.to_owned(), "<host>")?;
-    debug_assert_eq!(values.len(), 11);
+    debug_assert_eq!(values.len(), 10);
     let mut source = String::with_capacity(PREFIX.len() + script.source.len() + 512);
     source.push_str(PREFIX);
     source.push_str(&script.source);
