@@ -6,9 +6,9 @@ use rquickjs::{Ctx, Object, Type, Value};
 use serde_json::{Map, Value as Json};
 
 use super::answer::{Answer, Decoded, Encoded, Normalized};
+use super::context::Handles;
 use super::input::CallInput;
 use super::read::{Path, Reader, Stop, Tools, field, kind};
-use super::realm::Handles;
 use super::script::{Entry, Function, Style};
 
 /// Calls `entry` and reads what it returns. `here` says that this is the caller's own thread.

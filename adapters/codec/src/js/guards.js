@@ -43,7 +43,8 @@
     }
     function list(object) {
         if (isArray(object)) return object.length;
-        if (typeof object !== 'object' || object === null) return Infinity;
+        if (typeof object === 'string') return object.length;
+        if ((typeof object !== 'object' && typeof object !== 'function') || object === null) return 1;
         var desc = getDesc(object, 'length');
         if (desc) return typeof desc.value === 'number' ? desc.value : Infinity;
         return isView(object) ? typed(object) : Infinity;
@@ -95,7 +96,16 @@
     }
 
     function always() { return Infinity; }
-    function flat() { return 64; }
+    // Its properties may be as many as there is memory for; those of texts and lists need none.
+    function properties(self, args) {
+        var sum = 256;
+        for (var i = 0; i < args.length; i++) {
+            var of = args[i];
+            if (typeof of === 'string' || isArray(of)) sum += 2 * of.length;
+            else if (isView(of)) sum += 2 * typed(of);
+        }
+        return sum;
+    }
     function length(self) { return 1 + list(self); }
 
     meter(ArrayProto, ['slice', 'indexOf', 'lastIndexOf', 'includes', 'fill', 'reverse', 'toReversed', 'copyWithin',
@@ -191,6 +201,7 @@
     }
     var S = String.prototype;
     meter(S, ['indexOf', 'lastIndexOf', 'includes'], sought);
+    meter(S, ['startsWith', 'endsWith'], function (self, args) { return 1 + text(self) / 64 + text(args[0]); });
     meter(S, ['split', 'replace', 'replaceAll'], pattern);
     meter(S, ['match', 'search'], compiled);
     meter(S, ['toLowerCase', 'toUpperCase', 'toLocaleLowerCase', 'toLocaleUpperCase', 'isWellFormed', 'toWellFormed'],
@@ -215,14 +226,13 @@
     meter(RegExp, ['escape'], always);
     meterConstructor('RegExp', function (args) { return isRegExp(args[0]) ? 4096 : Infinity; });
 
-    // As many properties as there is memory for.
     meter(Object, ['keys', 'values', 'entries', 'assign', 'getOwnPropertyNames', 'getOwnPropertySymbols',
-        'getOwnPropertyDescriptors', 'freeze', 'seal', 'isFrozen', 'isSealed'], flat);
-    meter(Object, ['create'], function (self, args) { return args.length > 1 ? 64 : 1; });
-    meter(Object, ['fromEntries'], function (self, args) { return 64 + 4 * (isArray(args[0]) ? args[0].length : Infinity); });
+        'getOwnPropertyDescriptors', 'freeze', 'seal', 'isFrozen', 'isSealed'], properties);
+    meter(Reflect, ['ownKeys'], properties);
+    meter(Object, ['create'], function (self, args) { return args.length > 1 ? properties(self, args) : 1; });
+    meter(Object, ['fromEntries'], function (self, args) { return 256 + 4 * (isArray(args[0]) ? args[0].length : Infinity); });
     meter(Object, ['groupBy'], always);
     meter(Map, ['groupBy'], always);
-    meter(Reflect, ['ownKeys'], flat);
     meter(Math, ['sumPrecise'], always);
 
     // At most 65,534 arguments.
@@ -253,7 +263,7 @@
     define(Object, 'defineProperties', {
         value: pretend({
             defineProperties(object, all) {
-                spend(64);
+                spend(properties(this, [all]));
                 if (object === g) touched = true;
                 return defineAll(object, all);
             }

@@ -22,6 +22,8 @@ use super::watchdog;
 const SOURCE_LIMIT: usize = 256 * 1024;
 /// A call may take so many deadlines before its thread is left behind.
 const PATIENCE: u32 = 10;
+/// The deadline on a caller's thread, where a call that is thrown out is made again.
+const HERE: Duration = Duration::from_millis(2);
 /// Loading is the host's own work and a parser's; milliseconds, where nobody else computes.
 const LOADING: Duration = Duration::from_secs(2);
 /// Shorter than two wake-ups of a thread, longer than a usual call.
@@ -309,7 +311,8 @@ impl Shared {
     }
 
     fn limits(&self) -> realm::Limits {
-        realm::Limits { heap_bytes: self.config.heap_bytes, deadline: self.config.deadline }
+        let deadline = self.config.deadline;
+        realm::Limits { heap_bytes: self.config.heap_bytes, deadline, deadline_here: deadline.min(HERE) }
     }
 
     /// Looks for a moment, as most calls are shorter than going to sleep; then sleeps.

@@ -2,17 +2,18 @@
 //! ([`super::host`]), arguments and answers ([`super::call`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rquickjs::context::{EvalOptions, intrinsic};
-use rquickjs::{Atom, Context, Ctx, Error, Filter, Function as JsFunction, Runtime, Value};
+use rquickjs::context::intrinsic;
+use rquickjs::{Atom, Context, Ctx, Error, Filter, Runtime, Value};
 
 use super::answer::Answer;
 use super::call;
+use super::clock::Clock;
+use super::context::{self, Handles, open, parse};
 use super::error::{Fault, ScriptError};
 use super::input::CallInput;
-use super::position::{self, FILE};
+use super::position;
 use super::read::Stop;
 use super::script::{ENTRIES, Entry, Function, Inner, Shape};
 
@@ -28,13 +29,6 @@ type Intrinsics = (
     intrinsic::Promise,
 );
 
-const PRELUDE: &str = include_str!("prelude.js");
-const GUARDS: &str = include_str!("guards.js");
-/// On the script's first line, so that line numbers stay; columns are corrected by its length. The outer function has
-/// the names that only some scripts get, so that the script may declare them itself.
-const PREFIX: &str = "(function(module,exports){return (function(){";
-/// Parses the whole script, declares its names, and stops before its first statement.
-const PARSE_ONLY: &str = "throw 0;";
 const STACK_BYTES: usize = 256 * 1024;
 /// After so many calls a new engine, against what fragments or leaks.
 const CALLS_PER_REALM: u32 = 100_000;
@@ -43,8 +37,7 @@ const CLEANABLE_GLOBALS: usize = 1000;
 
 /// On its caller's thread a call may need so much beyond twice what the engine needs by itself: then nothing that the
 /// engine does in one go takes long.
-const HEAP_OF_CALLER: usize = 1024 * 1024;
-const DEADLINE_OF_CALLER: Duration = Duration::from_millis(2);
+const HEAP_OF_CALLER: usize = 512 * 1024;
 
 /// On whose thread a call runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +63,8 @@ pub(super) struct Called {
 pub(super) struct Limits {
     pub(super) heap_bytes: usize,
     pub(super) deadline: Duration,
+    /// On its caller's thread.
+    pub(super) deadline_here: Duration,
 }
 
 /// A runtime and, for most scripts, a context with frozen built-ins and the compiled script.
@@ -87,17 +82,6 @@ pub(super) struct Realm {
     heap_of_caller: usize,
     calls: u32,
     shape: Shape,
-}
-
-/// What the prelude returned, by its order, and the compiled script.
-pub(super) struct Handles<'a, 'js>(&'a [Value<'js>]);
-
-/// The deadline, as the interrupt handler sees it.
-struct Clock {
-    start: Instant,
-    /// Microseconds after `start`.
-    until: AtomicU64,
-    struck: AtomicBool,
 }
 
 /// Compiles a script and runs its top level once, in an engine of its own.
@@ -121,6 +105,7 @@ pub(super) fn check(script: &Inner, limits: Limits) -> Result<Shape, ScriptError
             changes_built_ins: changed || script.assigns_to_prototype(),
             wants_module: script.wants_module(),
             writes_big_integers: script.writes_big_integers(),
+            catches: script.catches(),
             ..Shape::new(&found)
         };
         if shape.entries.iter().all(Option::is_none) {
@@ -143,8 +128,7 @@ impl Realm {
         realm.globals = context.with(|ctx| {
             let guard = || -> rquickjs::Result<usize> {
                 let values = open(&ctx, script, shape.names())?;
-                let guards: Value<'_> = evaluate(&ctx, GUARDS.to_owned(), "<guards>")?;
-                Handles(&values).guard().call::<_, ()>((guards,))?;
+                context::guard(&ctx, &Handles(&values))?;
                 // Nothing borrows the store here, so it takes them.
                 ctx.store_userdata(values)?;
                 Ok(enumerable(&ctx))
@@ -152,8 +136,11 @@ impl Realm {
             guard().map_err(|error| realm.failed(&ctx, script, error))
         })?;
         realm.context = Some(context);
-        let size = usize::try_from(realm.runtime.memory_usage().malloc_size).unwrap_or_default();
-        realm.heap_of_caller = (2 * size + HEAP_OF_CALLER).min(limits.heap_bytes);
+        // A script that catches errors could make something else of this one than it would on a thread of the host.
+        if !shape.catches {
+            let size = usize::try_from(realm.runtime.memory_usage().malloc_size).unwrap_or_default();
+            realm.heap_of_caller = (2 * size + HEAP_OF_CALLER).min(limits.heap_bytes);
+        }
         Ok(realm)
     }
 
@@ -174,7 +161,7 @@ impl Realm {
                 Place::Caller => self.heap_of_caller,
             });
         }
-        let begun = self.clock.start.elapsed();
+        let begun = self.clock.elapsed();
         let (answer, left) = match &self.context {
             Some(context) => context.with(|ctx| {
                 let Some(values) = ctx.userdata::<Vec<Value<'_>>>() else {
@@ -189,15 +176,16 @@ impl Realm {
                 Left { intact: true, light: false },
             ),
         };
-        let took = self.clock.start.elapsed().saturating_sub(begun);
+        let took = self.clock.elapsed().saturating_sub(begun);
         let fatal = matches!(answer, Err(ScriptError::OutOfMemory(_) | ScriptError::StackOverflow(_)));
-        let struck = self.clock.struck.load(Ordering::Relaxed);
+        let struck = self.clock.struck();
         let keep = left.intact
             && !fatal
             && !struck
             && !self.runtime.is_job_pending()
             && self.calls < CALLS_PER_REALM;
-        Called { answer, keep, light: left.light && !fatal && !struck, took }
+        let full = matches!(&answer, Err(ScriptError::Thrown(fault)) if fault.message == position::NULL);
+        Called { answer, keep, light: left.light && !fatal && !struck && !full, took }
     }
 
     fn call_in_new_context(
@@ -223,8 +211,7 @@ impl Realm {
         input: &CallInput,
     ) -> Result<Answer, ScriptError> {
         let here = self.place == Place::Caller;
-        let deadline = self.limits.deadline;
-        self.clock.arm(if here { deadline.min(DEADLINE_OF_CALLER) } else { deadline });
+        self.clock.arm(if here { self.limits.deadline_here } else { self.limits.deadline });
         let answer = call::run(ctx, handles, self.shape.wants_module, here, entry, function, input);
         let answer = answer.map_err(|stop| self.stopped(ctx, script, stop));
         self.clock.disarm();
@@ -247,11 +234,7 @@ impl Realm {
         let runtime = Runtime::new().map_err(|_| out_of_memory(script))?;
         runtime.set_memory_limit(limits.heap_bytes);
         runtime.set_max_stack_size(STACK_BYTES);
-        let clock = Arc::new(Clock {
-            start: Instant::now(),
-            until: AtomicU64::new(u64::MAX),
-            struck: AtomicBool::new(false),
-        });
+        let clock = Arc::new(Clock::new());
         let seen = Arc::clone(&clock);
         runtime.set_interrupt_handler(Some(Box::new(move || seen.strikes())));
         Ok(Self {
@@ -283,55 +266,13 @@ impl Realm {
     }
 
     fn caught(&self, ctx: &Ctx<'_>, script: &Inner) -> ScriptError {
-        position::caught(ctx, &script.name, columns(PREFIX), || self.clock.struck.load(Ordering::Relaxed))
+        position::caught(ctx, &script.name, context::prefix(), || self.clock.struck())
     }
 }
 
 impl std::fmt::Debug for Realm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Realm").field("calls", &self.calls).finish_non_exhaustive()
-    }
-}
-
-/// The order of the prelude's last line; the script's factory comes after them.
-impl<'a, 'js> Handles<'a, 'js> {
-    pub(super) fn invoke(&self) -> &'a JsFunction<'js> {
-        self.function(0)
-    }
-    pub(super) fn exotic(&self) -> &'a JsFunction<'js> {
-        self.function(1)
-    }
-    fn finish(&self) -> &'a JsFunction<'js> {
-        self.function(2)
-    }
-    pub(super) fn well_formed(&self) -> &'a JsFunction<'js> {
-        self.function(3)
-    }
-    pub(super) fn object_prototype(&self) -> &'a Value<'js> {
-        &self.0[4]
-    }
-    pub(super) fn missing(&self) -> &'a Value<'js> {
-        &self.0[5]
-    }
-    fn guard(&self) -> &'a JsFunction<'js> {
-        self.function(6)
-    }
-    fn remember(&self) -> &'a JsFunction<'js> {
-        self.function(7)
-    }
-    fn changed(&self) -> &'a JsFunction<'js> {
-        self.function(8)
-    }
-    fn entries(&self) -> &'a JsFunction<'js> {
-        self.function(9)
-    }
-    pub(super) fn factory(&self) -> &'a Value<'js> {
-        &self.0[10]
-    }
-
-    #[expect(clippy::expect_used, reason = "the prelude is ours, and `open` has counted what it returned")]
-    fn function(&self, index: usize) -> &'a JsFunction<'js> {
-        self.0[index].as_function().expect("the prelude returns a function here")
     }
 }
 
@@ -348,82 +289,6 @@ impl Left {
 /// How many names that `for in` or a copy would find the global object has.
 fn enumerable(ctx: &Ctx<'_>) -> usize {
     ctx.globals().own_keys::<Atom<'_>>(Filter::new().string().symbol().enum_only()).len()
-}
-
-impl Clock {
-    fn arm(&self, deadline: Duration) {
-        let until = self.start.elapsed() + deadline;
-        self.struck.store(false, Ordering::Relaxed);
-        self.until.store(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn disarm(&self) {
-        self.until.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    fn strikes(&self) -> bool {
-        let until = self.until.load(Ordering::Relaxed);
-        let struck = until != u64::MAX && self.start.elapsed() > Duration::from_micros(until);
-        if struck {
-            self.struck.store(true, Ordering::Relaxed);
-        }
-        struck
-    }
-}
-
-/// Runs the prelude and compiles the script into a function that runs its top level and returns what has these names.
-fn open<'js>(
-    ctx: &Ctx<'js>,
-    script: &Inner,
-    names: impl Iterator<Item = &'static str>,
-) -> rquickjs::Result<Vec<Value<'js>>> {
-    let mut values: Vec<Value<'js>> = evaluate(ctx, PRELUDE.to_owned(), "<host>")?;
-    debug_assert_eq!(values.len(), 10);
-    let mut source = String::with_capacity(PREFIX.len() + script.source.len() + 512);
-    source.push_str(PREFIX);
-    source.push_str(&script.source);
-    source.push_str("\n;return{");
-    for name in names {
-        source.push_str(&format!("{name}:typeof {name}==='function'?{name}:undefined,"));
-    }
-    source.push_str("}}).call(this)})");
-    values.push(evaluate(ctx, source, FILE)?);
-    Ok(values)
-}
-
-/// Parses the script by itself, as nothing of it may close the function around it.
-fn parse(ctx: &Ctx<'_>, script: &Inner) -> Result<(), ScriptError> {
-    let result: rquickjs::Result<()> = evaluate(ctx, format!("{PARSE_ONLY}{}", script.source), FILE);
-    if matches!(result, Err(Error::InvalidString(_))) {
-        return Err(ScriptError::Syntax(Fault::new(
-            &script.name,
-            "SyntaxError: the source contains a zero character",
-        )));
-    }
-    let thrown = ctx.catch();
-    if thrown.as_int() == Some(0) {
-        return Ok(());
-    }
-    ctx.throw(thrown);
-    Err(match position::caught(ctx, &script.name, columns(PARSE_ONLY), || false) {
-        ScriptError::Thrown(fault) => ScriptError::Syntax(fault),
-        other => other,
-    })
-}
-
-fn evaluate<'js, T: rquickjs::FromJs<'js>>(
-    ctx: &Ctx<'js>,
-    source: String,
-    file: &str,
-) -> rquickjs::Result<T> {
-    let mut options = EvalOptions::default();
-    options.strict = false;
-    options.filename = Some(file.to_owned());
-    ctx.eval_with_options(source, options)
-}
-
-fn columns(text: &str) -> u32 {
-    u32::try_from(text.len()).unwrap_or(0)
 }
 
 fn out_of_memory(script: &Inner) -> ScriptError {

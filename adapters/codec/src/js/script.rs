@@ -56,6 +56,8 @@ pub(super) struct Shape {
     pub(super) wants_module: bool,
     /// It writes whole numbers without bound (`1n`), whose arithmetic nobody can stop.
     pub(super) writes_big_integers: bool,
+    /// It may go on after an error.
+    pub(super) catches: bool,
 }
 
 /// A function of the script.
@@ -147,6 +149,11 @@ impl Inner {
     /// Whether the source may speak of `module` or `exports`, escaped letters included.
     pub(super) fn wants_module(&self) -> bool {
         ["module", "exports", "\\u"].iter().any(|word| self.source.contains(word))
+    }
+
+    /// Whether the source may catch an error, also as a promise does, escaped letters included.
+    pub(super) fn catches(&self) -> bool {
+        ["catch", "finally", "async", "Promise", "\\u"].iter().any(|word| self.source.contains(word))
     }
 
     /// Whether the text has a literal such as `1n` or `0xffn`; also in a comment.
