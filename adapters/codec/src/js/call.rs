@@ -9,13 +9,13 @@ use super::answer::{Answer, Decoded, Encoded, Normalized};
 use super::context::Handles;
 use super::input::CallInput;
 use super::read::{Path, Reader, Stop, Tools, field, kind};
-use super::script::{Entry, Function, Style};
+use super::script::{Entry, Function, Shape, Style};
 
 /// Calls `entry` and reads what it returns. `here` says that this is the caller's own thread.
 pub(super) fn run<'js>(
     ctx: &Ctx<'js>,
     handles: &Handles<'_, 'js>,
-    with_module: bool,
+    shape: Shape,
     here: bool,
     entry: Entry,
     function: Function,
@@ -23,8 +23,8 @@ pub(super) fn run<'js>(
 ) -> Result<Answer, Stop> {
     let mut args = Args::new(ctx.clone(), 14);
     args.push_arg(handles.factory())?;
-    args.push_arg(entry.name)?;
-    args.push_arg(with_module)?;
+    args.push_arg(shape.place(function))?;
+    args.push_arg(shape.wants_module.then_some(entry.name))?;
     args.push_arg(here)?;
     args.push_arg(entry.style as i32)?;
     let from_data = matches!(function, Function::EncodeDownlink | Function::NormalizeUplink);

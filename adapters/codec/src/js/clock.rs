@@ -6,19 +6,24 @@ use std::time::{Duration, Instant};
 /// Armed while a call runs.
 pub(super) struct Clock {
     start: Instant,
-    /// Microseconds after `start`.
+    /// Both in microseconds after `start`.
+    armed: AtomicU64,
     until: AtomicU64,
     struck: AtomicBool,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), until: AtomicU64::new(u64::MAX), struck: AtomicBool::new(false) }
+        Self {
+            start: Instant::now(),
+            armed: AtomicU64::new(0),
+            until: AtomicU64::new(u64::MAX),
+            struck: AtomicBool::new(false),
+        }
     }
 
-    /// Time since it was made.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.start.elapsed()
+    pub(super) fn since_armed(&self) -> Duration {
+        self.start.elapsed().saturating_sub(Duration::from_micros(self.armed.load(Ordering::Relaxed)))
     }
 
     /// Whether it struck since it was armed.
@@ -27,9 +32,11 @@ impl Clock {
     }
 
     pub(super) fn arm(&self, deadline: Duration) {
-        let until = self.start.elapsed() + deadline;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let now = self.start.elapsed();
         self.struck.store(false, Ordering::Relaxed);
-        self.until.store(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.armed.store(micros(now), Ordering::Relaxed);
+        self.until.store(micros(now + deadline), Ordering::Relaxed);
     }
 
     pub(super) fn disarm(&self) {

@@ -61,7 +61,8 @@ impl<'a, 'js> Handles<'a, 'js> {
     }
 }
 
-/// Runs the prelude and compiles the script into a function that runs its top level and returns what has these names.
+/// Runs the prelude and compiles the script into a function that runs its top level and returns what has these names,
+/// in their order.
 pub(super) fn open<'js>(
     ctx: &Ctx<'js>,
     script: &Inner,
@@ -72,11 +73,11 @@ pub(super) fn open<'js>(
     let mut source = String::with_capacity(PREFIX.len() + script.source.len() + 512);
     source.push_str(PREFIX);
     source.push_str(&script.source);
-    source.push_str("\n;return{");
+    source.push_str("\n;return[");
     for name in names {
-        source.push_str(&format!("{name}:typeof {name}==='function'?{name}:undefined,"));
+        source.push_str(&format!("typeof {name}==='function'?{name}:undefined,"));
     }
-    source.push_str("}}).call(this)})");
+    source.push_str("]}).call(this)})");
     values.push(evaluate(ctx, source, FILE)?);
     Ok(values)
 }

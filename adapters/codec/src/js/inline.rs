@@ -55,14 +55,14 @@ impl Shared {
 
     /// Waits for less than a hand-over takes. Threads of the host come first: they wait for a call that came earlier.
     fn free_engine<'s>(&self, script: &'s Inner) -> Option<MutexGuard<'s, Option<Realm>>> {
-        let start = Instant::now();
+        let mut start = None;
         loop {
             if script.wanted.load(Ordering::Acquire) == 0
                 && let Some(engine) = try_lock(&script.realm)
             {
                 return Some(engine);
             }
-            if start.elapsed() >= self.spin {
+            if start.get_or_insert_with(Instant::now).elapsed() >= self.spin {
                 return None;
             }
             std::hint::spin_loop();

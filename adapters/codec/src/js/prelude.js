@@ -158,24 +158,25 @@
         var module = withModule ? { exports: {} } : undefined;
         var found = withModule ? factory(module, module.exports) : factory();
         var exported = withModule && module.exports ? module.exports : {};
-        return names.filter(function (name) {
-            return typeof (found[name] === undefined ? exported[name] : found[name]) === 'function';
+        return names.filter(function (name, place) {
+            return typeof (found[place] === undefined ? exported[name] : found[place]) === 'function';
         });
     }
 
     var MISSING = {};
-    // Runs the script's top level in new bindings and calls its function of this name. `subject` is the bytes, or the
-    // data for the older styles that encode. Returns MISSING when the script has no such function this time.
-    function invoke(factory, name, withModule, here, style, subject, fPort, ms, variables, data, id, tags, radio,
+    // Runs the script's top level in new bindings and calls the function at this place in what it returns, else the
+    // exported one of this name, where scripts export. `subject` is the bytes, or the data for the older styles that
+    // encode. Returns MISSING when the script has no such function this time.
+    function invoke(factory, place, name, here, style, subject, fPort, ms, variables, data, id, tags, radio,
         previous) {
         if (begin) begin(here);
         var found;
-        if (withModule) {
+        if (name !== undefined) {
             var module = { exports: {} };
-            found = factory(module, module.exports)[name];
+            found = factory(module, module.exports)[place];
             if (found === undefined && module.exports) found = module.exports[name];
         } else {
-            found = factory()[name];
+            found = factory()[place];
         }
         if (typeof found !== 'function') return MISSING;
         if (style === 1) return found(fPort, subject, variables || {});

@@ -157,8 +157,9 @@ impl<'a, 'js> Reader<'a, 'js> {
         let Some(object) = value.as_object() else { return Ok(None) };
         descend(path, depth)?;
         self.count(2)?;
-        let mut map = Map::new();
-        for entry in object.props::<String, Value<'js>>() {
+        let entries = object.props::<String, Value<'js>>();
+        let mut map = Map::with_capacity(entries.size_hint().0.min(16));
+        for entry in entries {
             let (key, item) = entry?;
             self.count(text_size(&key) + 2)?;
             if let Some(read) = self.read(&item, Path::Key(&path, &key), depth + 1)? {

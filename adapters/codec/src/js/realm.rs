@@ -161,7 +161,6 @@ impl Realm {
                 Place::Caller => self.heap_of_caller,
             });
         }
-        let begun = self.clock.elapsed();
         let (answer, left) = match &self.context {
             Some(context) => context.with(|ctx| {
                 let Some(values) = ctx.userdata::<Vec<Value<'_>>>() else {
@@ -176,7 +175,7 @@ impl Realm {
                 Left { intact: true, light: false },
             ),
         };
-        let took = self.clock.elapsed().saturating_sub(begun);
+        let took = self.clock.since_armed();
         let fatal = matches!(answer, Err(ScriptError::OutOfMemory(_) | ScriptError::StackOverflow(_)));
         let struck = self.clock.struck();
         let keep = left.intact
@@ -212,7 +211,7 @@ impl Realm {
     ) -> Result<Answer, ScriptError> {
         let here = self.place == Place::Caller;
         self.clock.arm(if here { self.limits.deadline_here } else { self.limits.deadline });
-        let answer = call::run(ctx, handles, self.shape.wants_module, here, entry, function, input);
+        let answer = call::run(ctx, handles, self.shape, here, entry, function, input);
         let answer = answer.map_err(|stop| self.stopped(ctx, script, stop));
         self.clock.disarm();
         answer

@@ -127,6 +127,11 @@ impl Shape {
         Self { entries, ..Self::default() }
     }
 
+    /// Where a function is among [`names`](Self::names).
+    pub(super) fn place(self, function: Function) -> i32 {
+        self.entries[..function as usize].iter().map(|entry| i32::from(entry.is_some())).sum()
+    }
+
     pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
         self.entries.into_iter().flatten().map(|entry| entry.name)
     }
