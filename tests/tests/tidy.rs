@@ -13,9 +13,10 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
     ("http-caller", &[]),
-    ("http-edge", &["bridge-core"]),
+    ("edge", &["bridge-core"]),
+    ("http-edge", &["bridge-core", "edge"]),
     ("webhook", &["bridge-core", "http-edge"]),
-    ("http-api", &["bridge-core", "http-edge"]),
+    ("http-api", &["bridge-core", "edge", "http-edge"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),

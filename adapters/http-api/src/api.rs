@@ -1,5 +1,5 @@
 //! The API: each request through route, method, caller, scope, rate, body, device, delivery, answer, in this order. Not
-//! here: what a body says ([`crate::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
+//! here: what a body says ([`edge::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,17 +17,15 @@ use bridge_core::{
     Decoded, DeviceId, ExternalDevice, IntegrationName, MessageId, Reason, Timestamp, Verdict,
 };
 use bytes::Bytes;
+use edge::{Fault, Formats, Items, properties};
 use http::request::Parts as Head;
 use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
 
 use crate::answer::{self, Named};
 use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller};
-use crate::fault::Fault;
-use crate::formats::Formats;
-use crate::item::Items;
 use crate::route::Route;
 use crate::settings::Settings;
-use crate::{INTEGRATION, azure, properties};
+use crate::{INTEGRATION, azure};
 
 /// Answers devices and gateways. Cheap to clone.
 #[derive(Clone)]
@@ -356,7 +354,7 @@ impl Arrived {
         let device = device.ok_or_else(|| Fault::at("", "the path names no device"))?;
         let items = match route {
             Route::Properties(_) => properties::read(body)?,
-            _ => crate::body::read(media_type, body, formats, self.received_at)?,
+            _ => edge::body::read(media_type, body, formats, self.received_at)?,
         };
         Ok((device, items))
     }

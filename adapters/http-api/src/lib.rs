@@ -5,20 +5,15 @@
 mod answer;
 mod api;
 mod azure;
-mod body;
 mod caller;
-mod fault;
-mod formats;
-mod item;
 mod pattern;
-mod properties;
 mod route;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use api::{DeviceApi, Parts};
-pub use formats::{Format, Formats};
+pub use edge::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
 pub use settings::{Gateway, Settings};
 
