@@ -21,10 +21,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
-    ("app", &["bridge-core", "http-api", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("coap", &["bridge-core", "edge", "coap-proto"]),
+    (
+        "app",
+        &["bridge-core", "coap", "http-api", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"],
+    ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
-    ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    ("tests", &["bridge-core", "coap-proto", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
 ];
 
 /// The crates without I/O.

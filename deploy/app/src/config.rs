@@ -8,6 +8,7 @@ mod bridge;
 mod broker;
 mod choice;
 mod cidr;
+mod coap;
 mod codecs;
 mod commands;
 mod connector;
@@ -40,6 +41,7 @@ pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
 pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
+pub use coap::Coap;
 pub use codecs::CodecConfig;
 pub use commands::Commands;
 pub use connector::{CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo};
@@ -91,6 +93,8 @@ pub struct Config {
     pub integrations: Vec<Integration>,
     /// Devices that speak HTTP.
     pub devices_api: DevicesApi,
+    /// Devices that speak CoAP.
+    pub coap: Coap,
     /// Who speaks for several of them, in order of their names.
     pub gateways: Vec<Gateway>,
 }
@@ -112,6 +116,7 @@ impl Config {
             codecs: Vec::new(),
             integrations: Vec::new(),
             devices_api: DevicesApi::default(),
+            coap: Coap::default(),
             gateways: Vec::new(),
             bridge,
         }
@@ -185,6 +190,7 @@ impl Config {
                 &codecs,
             ),
             devices_api: DevicesApi::read(root.section("devices_api"), &codecs),
+            coap: Coap::read(root.section("coap")),
             gateways: Gateway::read_all(&root.section("gateways"), surroundings),
             codecs,
             bridge,

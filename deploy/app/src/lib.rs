@@ -3,6 +3,7 @@
 
 mod assemble;
 mod clock;
+mod coap;
 pub mod codecs;
 mod commands;
 pub mod config;
@@ -17,6 +18,7 @@ mod server;
 mod sources;
 pub mod tryout;
 
+pub use ::coap::{Closing, CoapApi, serve as serve_coap};
 pub use assemble::{App, open_tool_store, operator_token_path};
 pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;

@@ -2,6 +2,7 @@
 //! a section (each section describes itself).
 
 use super::bridge::Bridge;
+use super::coap::Coap;
 use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
@@ -47,4 +48,5 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Log::describe(sheet);
     DevicesApi::describe(sheet);
     Gateway::describe(sheet);
+    Coap::describe(sheet);
 }

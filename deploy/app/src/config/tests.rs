@@ -1,5 +1,6 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
+mod coap;
 mod gateways;
 
 use std::collections::BTreeMap;
@@ -415,6 +416,7 @@ fn keys_nobody_knows_are_refused_in_every_table() {
         "trace",
         "log",
         "devices_api",
+        "coap",
     ] {
         let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let told = mistakes(&format!("{header}zzz = 1"));
