@@ -8,7 +8,6 @@ use http_body_util::Full;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tests::cloud::{Behaviour, Cloud};
 use tests::world::{BOUND, Process, SECRET, World, exchange, post, wait_until};
 
@@ -141,21 +140,11 @@ async fn a_command_from_the_hub_runs_and_the_hub_is_told_every_step() {
     let (cloud, address) = Cloud::start(json!({})).await;
     let (world, _broker, _bridge) = world(address).await;
     let (hub, seen) = hub(&world).await;
-    // The bridge's session stands when a command comes through; before, nobody would keep it.
-    wait_until("the bridge has subscribed", async || {
-        world.log().contains("connected to the hub for commands")
-    })
-    .await;
-    wait_until("the command is at the cloud", async || {
-        if cloud.calls().is_empty() {
-            hub.publish("devices/d1/commands/blink", QoS::AtLeastOnce, false, r#"{"hex":"01aa","port":3}"#)
-                .await
-                .unwrap();
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        !cloud.calls().is_empty()
-    })
-    .await;
+    wait_until("the bridge has subscribed", async || world.log().contains("subscribed to commands")).await;
+    hub.publish("devices/d1/commands/blink", QoS::AtLeastOnce, false, r#"{"hex":"01aa","port":3}"#)
+        .await
+        .unwrap();
+    wait_until("the command is at the cloud", async || !cloud.calls().is_empty()).await;
     let call = cloud.calls().remove(0);
     assert_eq!(call.path, "/api/v3/as/applications/app/webhooks/bridge/devices/d1/down/push");
     assert_eq!(call.headers["authorization"], format!("Bearer {TOKEN}"));
