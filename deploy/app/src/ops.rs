@@ -1,5 +1,5 @@
 //! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
-//! `/operator/replay`, `/operator/commands`. Not here: what sources send.
+//! `/operator/replay`, `/operator/commands`, and the description of the whole interface. Not here: what sources send.
 
 mod commands;
 mod rejections;
@@ -75,6 +75,7 @@ impl Operations {
             .route("/operator/replay", post(replay))
             .route("/operator/commands", get(commands::list).post(commands::send))
             .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
+            .merge(crate::openapi::router())
             .layer(axum::middleware::map_response(rejections::as_problem))
             .with_state(self.clone())
     }
