@@ -109,7 +109,7 @@ fn a_command_goes_down_and_its_life_is_told() {
     assert_eq!(world.life.hub.states(), ["queued", "sent", "acknowledged"]);
     world.pass(1);
     assert_eq!(world.get(&command).published, 3);
-    let last = world.life.hub.taken.lock().unwrap().pop().unwrap().into_message();
+    let last = world.life.hub.taken.lock().unwrap().pop().unwrap().into_messages().remove(0);
     assert_eq!((last.kind, last.device), (Kind::CommandStatus, Some(device("d1"))));
     assert_eq!(last.content.data["command"], command.id.to_string());
 }

@@ -47,13 +47,10 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
     let client_id = format!("{}-commands", shared.config.client_id);
     let opening =
         Connection::open(&shared.config, shared.tls.as_ref(), &client_id, None, Session::Kept(KEPT));
-    let mut connection = match tokio::time::timeout(shared.config.connect_timeout, opening).await {
+    let (mut connection, resumed) = match tokio::time::timeout(shared.config.connect_timeout, opening).await {
         Err(_) => return "the hub did not answer in time".into(),
         Ok(Err(reason)) => return reason,
-        Ok(Ok((connection, granted))) => {
-            tracing::info!(resumed = granted.session_present, "connected to the hub for commands");
-            connection
-        }
+        Ok(Ok((connection, granted))) => (connection, granted.session_present),
     };
     // Also in a session that the hub remembers: the filter may have changed.
     let filter = shared.dialect.command_filter();
@@ -66,6 +63,9 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
         match incoming {
             Some(Incoming::SubAck(_, code)) if code >= 0x80 => {
                 return format!("the hub does not allow the subscription to {filter} (code {code:#04x})");
+            }
+            Some(Incoming::SubAck(..)) => {
+                tracing::info!(filter, resumed, "subscribed to commands at the hub");
             }
             Some(Incoming::Publish(received)) => {
                 let id = received.packet_id;
@@ -82,8 +82,7 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
             Some(Incoming::Disconnect(code, reason)) => {
                 return wire::disconnect_reason(code, reason.as_deref());
             }
-            Some(Incoming::SubAck(..) | Incoming::ConnAck(_) | Incoming::PubAck(..) | Incoming::Other)
-            | None => {}
+            Some(Incoming::ConnAck(_) | Incoming::PubAck(..) | Incoming::Other) | None => {}
         }
     }
 }

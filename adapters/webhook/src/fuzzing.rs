@@ -207,6 +207,7 @@ fn message_of(source: &str, uplink: Uplink) -> Message {
         superseded: false,
         replayed: false,
         corrects: None,
+        reply: None,
         content: uplink.content,
     }
 }

@@ -1,7 +1,8 @@
 //! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
-//! `/operator/replay`, `/operator/commands`. Not here: what sources send.
+//! `/operator/replay`, `/operator/commands`, and the description of the whole interface. Not here: what sources send.
 
 mod commands;
+mod rejections;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -88,6 +89,8 @@ impl Operations {
             .route("/operator/replay", post(replay))
             .route("/operator/commands", get(commands::list).post(commands::send))
             .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
+            .merge(crate::openapi::router())
+            .layer(axum::middleware::map_response(rejections::as_problem))
             .with_state(self.clone())
     }
 
@@ -260,8 +263,7 @@ fn trace_json(trace: &Trace) -> Value {
 }
 
 fn unauthorized() -> Response {
-    let detail = "The request does not prove the operator's token.";
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail).into_response()
+    Problem::unauthorized("Bearer realm=\"operator\"").into_response()
 }
 
 fn malformed(why: String) -> Response {

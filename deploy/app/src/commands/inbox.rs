@@ -101,6 +101,7 @@ impl HubInbox {
             superseded: false,
             replayed: false,
             corrects: None,
+            reply: None,
             content,
         };
         // Whatever becomes of the event: the command must not come again.
