@@ -7,6 +7,7 @@ mod announce;
 mod arrivals;
 mod hub;
 mod kicks;
+mod mailbox;
 mod send;
 mod way;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 pub use hub::DeliverySink;
+pub use mailbox::Budget;
 pub use way::{Route, StatusSink, Way, Ways};
 
 use crate::command::queue::{Asker, Next, next};
