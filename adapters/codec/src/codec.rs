@@ -174,6 +174,16 @@ impl Codec {
         matches!(self.decoder, Decoder::Script(..))
     }
 
+    /// What of a context [`decode`](Self::decode) looks at, beside the device: how it was heard.
+    pub fn wants_radio(&self) -> bool {
+        matches!(&self.decoder, Decoder::Script(_, script) if script.wants_radio())
+    }
+
+    /// The same: the measurements before.
+    pub fn wants_previous(&self) -> bool {
+        matches!(&self.decoder, Decoder::Script(_, script) if script.wants_previous())
+    }
+
     /// Decodes at once; none for scripts.
     pub fn decode_now(&self, input: &Input<'_>) -> Option<Outcome> {
         Some(self.finish(self.decode_natively(input)?, input.received_at))
