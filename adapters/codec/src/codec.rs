@@ -169,7 +169,7 @@ impl Codec {
         &self.warnings
     }
 
-    /// Whether decoding needs another thread: then [`decode_now`](Self::decode_now) has no answer.
+    /// Whether decoding may need another thread: then [`decode_now`](Self::decode_now) has no answer.
     pub fn is_script(&self) -> bool {
         matches!(self.decoder, Decoder::Script(..))
     }
