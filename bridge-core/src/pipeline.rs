@@ -470,6 +470,7 @@ fn message(
         superseded: false,
         replayed: intake.replayed,
         corrects: None,
+        reply: None,
         content,
     }
 }

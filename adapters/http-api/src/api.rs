@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
+use bridge_core::commands::Dispatcher;
 use bridge_core::counters::{IntegrationCounters, Refusal};
 use bridge_core::keyring::Keyring;
 use bridge_core::naming::{Case, NamingRule};
@@ -21,19 +22,22 @@ use bridge_core::{
 use bytes::Bytes;
 use http::request::Parts as Head;
 use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
+use serde_json::Value;
 
 use crate::answer::{self, Named};
 use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller};
 use crate::fault::Fault;
 use crate::formats::Formats;
 use crate::item::Items;
+use crate::mailbox::Mailbox;
 use crate::route::Route;
 use crate::settings::Settings;
-use crate::{INTEGRATION, azure, properties};
+use crate::waiters::Waiters;
+use crate::{INTEGRATION, azure, commands, mailbox, properties};
 
 /// Answers devices and gateways. Cheap to clone.
 #[derive(Clone)]
-pub struct DeviceApi(Arc<Inner>);
+pub struct DeviceApi(pub(crate) Arc<Inner>);
 
 /// What the API is made of.
 pub struct Parts {
@@ -43,6 +47,8 @@ pub struct Parts {
     pub pipeline: Arc<Pipeline>,
     /// Whose token is whose.
     pub keyring: Arc<Keyring>,
+    /// What devices are asked to do.
+    pub commands: Arc<Dispatcher>,
     /// For bodies that are not JSON.
     pub formats: Arc<dyn Formats>,
     /// Never the same twice, also not after a restart: the key of an item that has none.
@@ -53,18 +59,21 @@ pub struct Parts {
     pub body_timeout: Duration,
 }
 
-struct Inner {
-    parts: Parts,
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) mailbox: Mailbox,
+    /// Who waits for what is wanted of a device.
+    wishers: Waiters,
     current: RwLock<Arc<Current>>,
-    counters: Arc<IntegrationCounters>,
+    pub(crate) counters: Arc<IntegrationCounters>,
     refusal_log: LogGate,
 }
 
 /// Settings, and what follows from them.
-struct Current {
-    settings: Arc<Settings>,
+pub(crate) struct Current {
+    pub(crate) settings: Arc<Settings>,
     /// For devices that speak for themselves.
-    own: Integration,
+    pub(crate) own: Integration,
     /// For devices that a gateway speaks for.
     guests: Integration,
 }
@@ -74,7 +83,9 @@ impl DeviceApi {
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let counters = Arc::new(IntegrationCounters::default());
         let current = RwLock::new(Arc::new(Current::new(&parts.name, &counters, settings)));
-        Self(Arc::new(Inner { parts, current, counters, refusal_log: LogGate::default() }))
+        let mailbox = Mailbox::new(parts.commands.clone());
+        let (wishers, refusal_log) = (Waiters::new(), LogGate::default());
+        Self(Arc::new(Inner { parts, mailbox, wishers, current, counters, refusal_log }))
     }
 
     /// Answers the paths of [`is_ours`](Self::is_ours).
@@ -100,6 +111,12 @@ impl DeviceApi {
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
     }
 
+    /// From now on no request waits for commands: the bridge is going down.
+    pub fn set_closing(&self) {
+        self.0.mailbox.close();
+        self.0.wishers.close();
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> &IntegrationCounters {
         &self.0.counters
@@ -119,6 +136,9 @@ impl DeviceApi {
         let current = self.current();
         let route = current.settings.enabled.then(|| Route::of(request.uri().path())).flatten();
         let Some(route) = route else { return Problem::not_found().into_response() };
+        if route.is_of_commands() {
+            return self.answer_commands(&current, route, request).await;
+        }
         let Parts { pipeline, .. } = &self.0.parts;
         let entered = pipeline.clock.now();
         self.0.counters.received.add(1);
@@ -200,7 +220,7 @@ impl DeviceApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let settings = &current.settings;
-        let caller = self.authorize(current, &route, head).await?;
+        let caller = self.identify(settings, &route, head).await?;
         let taken = route.media_types();
         let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
         let media_type = media_type.unwrap_or_else(|| taken[0].to_owned());
@@ -209,35 +229,34 @@ impl DeviceApi {
         }
         let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
         let body = body::read(&head.headers, body, settings.body_limit, self.0.parts.body_timeout).await?;
-        Ok((caller, Request { route, media_type, key, body }))
+        let takes_commands = matches!(route, Route::Telemetry(_)) && commands::are_preferred(&head.headers);
+        Ok((caller, Request { route, media_type, key, takes_commands, body }))
     }
 
-    /// Method, caller, scope, rate.
-    async fn authorize(&self, current: &Current, route: &Route, head: &Head) -> Result<Caller, Refused> {
-        let settings = &current.settings;
+    /// Method, caller, rate, scope.
+    pub(crate) async fn identify(
+        &self,
+        settings: &Arc<Settings>,
+        route: &Route,
+        head: &Head,
+    ) -> Result<Caller, Refused> {
         if head.method != route.method() {
             return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
         }
-        let (caller, challenge) = match route {
-            Route::Azure => {
-                let query = head.uri.query().unwrap_or_default();
-                (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
-            }
-            Route::Telemetry(_) | Route::Properties(_) | Route::Desired(_) => {
-                let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
-                (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
-            }
+        let (caller, challenge) = if *route == Route::Azure {
+            let query = head.uri.query().unwrap_or_default();
+            (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
+        } else {
+            let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
+            (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
         };
         let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
         if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
             rate.admit().map_err(answer::overload)?;
         }
-        match route {
-            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => {
-                let device = device.as_ref().ok_or_else(answer::unknown_device)?;
-                check_share(settings, &caller, device)?;
-            }
-            Route::Azure => {}
+        if *route != Route::Azure {
+            let device = route.device().ok_or_else(answer::unknown_device)?;
+            check_share(settings, &caller, device)?;
         }
         Ok(caller)
     }
@@ -253,22 +272,19 @@ impl DeviceApi {
         if arrived.request.route == Route::Azure {
             check_share(&current.settings, caller, device)?;
         }
-        self.let_in(current, caller, device, arrived.received_at).await
+        self.let_in(current.integration(caller), device, arrived.received_at).await
     }
 
-    /// Whether the registry lets the device in; it has been heard then.
-    async fn let_in(
+    /// Whether the registry lets the device in.
+    pub(crate) async fn let_in(
         &self,
-        current: &Current,
-        caller: &Caller,
+        integration: &Integration,
         device: &DeviceId,
         at: Timestamp,
     ) -> Result<(), Refused> {
-        let integration = current.integration(caller);
         let external = ExternalDevice::new(device.as_str());
         let registrar = &self.0.parts.pipeline.registrar;
-        let resolved = registrar.resolve(&integration.name, &integration.devices, &external, at);
-        match resolved.await {
+        match registrar.resolve(&integration.name, &integration.devices, &external, at).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
             Err(error) => Err(store_failed(&error)),
@@ -307,7 +323,11 @@ impl DeviceApi {
                 tracer,
             };
             let verdicts = inner.parts.pipeline.accept(intake).await;
-            answer::answer(&arrived.request.route, is_batch, &names, &verdicts)
+            let offered = match arrived.request.takes_commands && answer::is_taken(is_batch, &verdicts) {
+                true => inner.offered(&device).await,
+                false => None,
+            };
+            answer::answer(&arrived.request.route, is_batch, (&names, &verdicts), offered)
         });
         match work.await {
             Ok(response) => response,
@@ -318,7 +338,7 @@ impl DeviceApi {
         }
     }
 
-    fn refuse(&self, tracer: Tracer, (refusal, problem): (Refusal, Problem)) -> Response {
+    pub(crate) fn refuse(&self, tracer: Tracer, (refusal, problem): (Refusal, Problem)) -> Response {
         self.0.counters.refuse(refusal);
         if let Some(suppressed) = self.0.refusal_log.admit(self.0.parts.pipeline.clock.now()) {
             let (refusal, detail) = (refusal.as_str(), problem.detail());
@@ -327,6 +347,19 @@ impl DeviceApi {
         let detail = problem.detail().to_owned();
         self.0.parts.pipeline.traces.keep(tracer.end(End::Refused(refusal), Some(detail)));
         problem.into_response()
+    }
+}
+
+impl Inner {
+    /// The commands for the answer to telemetry; none when the store failed, which costs the telemetry nothing.
+    async fn offered(&self, device: &DeviceId) -> Option<Value> {
+        match self.mailbox.offer(device).await {
+            Ok(commands) => Some(mailbox::write(&commands)),
+            Err(error) => {
+                tracing::warn!(%error, %device, "commands could not be looked up");
+                None
+            }
+        }
     }
 }
 
@@ -359,6 +392,7 @@ struct Request {
     route: Route,
     media_type: String,
     key: Option<String>,
+    takes_commands: bool,
     body: Bytes,
 }
 
@@ -370,11 +404,10 @@ struct Arrived {
 impl Arrived {
     fn decode(&self, formats: &dyn Formats) -> Result<(DeviceId, Items), Fault> {
         let Request { route, media_type, body, .. } = &self.request;
-        let device = match route {
-            Route::Azure => return azure::read(body),
-            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => device.clone(),
-        };
-        let device = device.ok_or_else(|| Fault::at("", "the path names no device"))?;
+        if *route == Route::Azure {
+            return azure::read(body);
+        }
+        let device = route.device().cloned().ok_or_else(|| Fault::at("", "the path names no device"))?;
         let items = match route {
             Route::Properties(_) => properties::read(body)?,
             _ => crate::body::read(media_type, body, formats, self.received_at)?,
@@ -385,10 +418,7 @@ impl Arrived {
 
 impl Request {
     fn to_raw(&self) -> RawRequest {
-        let device = match &self.route {
-            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => device.as_ref(),
-            Route::Azure => None,
-        };
+        let device = self.route.device();
         RawRequest {
             method: self.route.method().to_string(),
             path_device: device.map(ToString::to_string),
@@ -407,7 +437,7 @@ impl Request {
             (_, Some(device)) => Route::Telemetry(device),
         };
         let media_type = raw.content_type.clone().unwrap_or_default();
-        Self { route, media_type, key: None, body: raw.body.clone().into() }
+        Self { route, media_type, key: None, takes_commands: false, body: raw.body.clone().into() }
     }
 }
 
@@ -422,7 +452,7 @@ fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Resul
     }
 }
 
-fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
+pub(crate) fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
     tracing::warn!(%error, "a device could not be looked up");
     answer::unavailable()
 }

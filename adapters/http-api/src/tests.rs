@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bridge_core::commands::Dispatcher;
 use bridge_core::counters::Refusal;
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
@@ -30,6 +31,8 @@ use http_edge::{SecretDigest, Tasks};
 use serde_json::{Value, json};
 
 use super::*;
+
+mod commands;
 
 const SECRET: &str = "one-secret-of-a-gateway";
 
@@ -58,6 +61,7 @@ struct World {
     traces: Arc<Pipeline>,
     twins: Arc<TwinKeeper>,
     clock: Arc<ManualClock>,
+    dispatcher: Arc<Dispatcher>,
 }
 
 struct Answer {
@@ -161,16 +165,27 @@ impl World {
         let storing = delivery.clone();
         tokio::spawn(async move { storing.run_store().await });
         let counter = AtomicU8::new(0);
+        let dispatcher = commands::dispatcher(&store, &clock);
         let parts = Parts {
             name: IntegrationName::parse(INTEGRATION).unwrap(),
             pipeline: pipeline.clone(),
+            commands: dispatcher.clone(),
             keyring: Arc::new(Keyring::open(store.clone()).await.unwrap()),
             formats: Arc::new(Bytes),
             unique: Box::new(move || [counter.fetch_add(1, Relaxed); 16]),
             tasks: Tasks::default(),
             body_timeout: Duration::from_secs(1),
         };
-        Self { api: DeviceApi::new(parts, settings), store, hub, delivery, traces: pipeline, twins, clock }
+        Self {
+            api: DeviceApi::new(parts, settings),
+            store,
+            hub,
+            delivery,
+            traces: pipeline,
+            twins,
+            clock,
+            dispatcher,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -378,7 +393,7 @@ async fn methods_and_paths() {
             (StatusCode::METHOD_NOT_ALLOWED, &allow.parse().unwrap())
         );
     }
-    for path in ["/v1/devices/d1", "/v1/devices/d1/commands", "/v1/devices/d1/telemetry/x"] {
+    for path in ["/v1/devices/d1", "/v1/devices/d1/events", "/v1/devices/d1/telemetry/x"] {
         assert_eq!(world.post(path, "", "", "").await.status, StatusCode::NOT_FOUND, "{path}");
     }
     world.api.replace(Settings { enabled: false, ..settings(Register::Off) });

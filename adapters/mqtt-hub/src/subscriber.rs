@@ -1,5 +1,6 @@
-//! The connection that commands and wishes for the state of devices come by: a session that the hub keeps, so that what it wants while the bridge is away
-//! waits there. A message is acknowledged when the inbox has taken it. Not here: what a command is.
+//! The connection that commands and wishes for the state of devices come by: a session that the hub keeps, so that what it
+//! wants while the bridge is away waits there. A message is acknowledged when the inbox has taken it. Not here: what a
+//! command is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +49,10 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
     let client_id = format!("{}-commands", shared.config.client_id);
     let opening =
         Connection::open(&shared.config, shared.tls.as_ref(), &client_id, None, Session::Kept(KEPT));
-    let mut connection = match tokio::time::timeout(shared.config.connect_timeout, opening).await {
+    let (mut connection, resumed) = match tokio::time::timeout(shared.config.connect_timeout, opening).await {
         Err(_) => return "the hub did not answer in time".into(),
         Ok(Err(reason)) => return reason,
-        Ok(Ok((connection, granted))) => {
-            tracing::info!(resumed = granted.session_present, "connected to the hub for commands");
-            connection
-        }
+        Ok(Ok((connection, granted))) => (connection, granted.session_present),
     };
     // Also in a session that the hub remembers: the filter may have changed.
     let filters = [
@@ -70,10 +68,13 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
             Err(reason) => return reason,
         };
         match incoming {
-            Some(Incoming::SubAck(id, code)) if code >= 0x80 => {
-                let filter =
-                    filters.iter().find(|(known, ..)| *known == id).map_or("", |(_, filter, _)| filter);
-                return format!("the hub does not allow the subscription to {filter} (code {code:#04x})");
+            Some(Incoming::SubAck(id, code)) => {
+                let filter = filters.iter().find(|(known, ..)| *known == id);
+                let filter = filter.map_or("", |(_, filter, _)| filter);
+                if code >= 0x80 {
+                    return format!("the hub does not allow the subscription to {filter} (code {code:#04x})");
+                }
+                tracing::info!(filter, resumed, "subscribed at the hub");
             }
             Some(Incoming::Publish(received)) => {
                 let id = received.packet_id;
@@ -90,8 +91,7 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
             Some(Incoming::Disconnect(code, reason)) => {
                 return wire::disconnect_reason(code, reason.as_deref());
             }
-            Some(Incoming::SubAck(..) | Incoming::ConnAck(_) | Incoming::PubAck(..) | Incoming::Other)
-            | None => {}
+            Some(Incoming::ConnAck(_) | Incoming::PubAck(..) | Incoming::Other) | None => {}
         }
     }
 }

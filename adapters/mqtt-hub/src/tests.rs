@@ -216,6 +216,7 @@ fn message(device: &str, number: u64, size: usize) -> Arc<Message> {
         superseded: false,
         replayed: false,
         corrects: None,
+        reply: None,
         content,
     })
 }

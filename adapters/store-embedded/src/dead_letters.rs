@@ -27,6 +27,7 @@ impl DeadLetters for EmbeddedStore {
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<DeadLetter>>> {
         let (integration, device, reason, number) = values(filter);
+        let after = crate::sqlite::number(after);
         self.read(move |connection| {
             connection
                 .prepare_cached(&format!(

@@ -46,6 +46,11 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     open().map_err(|error: rusqlite::Error| store_error(&error))
 }
 
+/// A number to compare a row's with. SQLite's end at 2^63 - 1, and no row has a greater one.
+pub(crate) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }

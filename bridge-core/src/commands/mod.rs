@@ -6,6 +6,7 @@
 mod announce;
 mod hub;
 mod kicks;
+mod mailbox;
 mod send;
 mod way;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 pub use hub::DeliverySink;
+pub use mailbox::Budget;
 pub use way::{Route, StatusSink, Way, Ways};
 
 use crate::arrivals::Arrivals;

@@ -105,6 +105,7 @@ pub async fn archive(store: &dyn Archive) {
         of_a.iter().map(|(_, uplink)| uplink.clone()).collect::<Vec<_>>(),
         [uplink("a", 10), uplink("a", 30)]
     );
+    assert_eq!(store.uplinks(&filter(None, 0, 99), u64::MAX, 9).await.unwrap(), []);
     let rest = store.uplinks(&filter(Some("a"), 10, 99), of_a[0].0, 1).await.unwrap();
     assert_eq!(rest, of_a[1..]);
     assert_eq!(store.discard(at(20), 9).await.unwrap(), 1);
@@ -204,6 +205,7 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
     let of_farm = DeadLetterFilter { integration: IntegrationName::parse("farm").ok(), ..by_device.clone() };
     assert_eq!(numbers(of_farm, 0, 9).await, every[2..]);
     let one = DeadLetterFilter { number: Some(every[1]), ..all.clone() };
+    assert_eq!(store.list(&one, u64::MAX, 9).await.unwrap(), []);
     assert_eq!(store.list(&one, 0, 9).await.unwrap()[0].letter, plain);
     assert_eq!(store.list(&all, 0, 1).await.unwrap()[0].letter, letter("farm", None, Reason::Unmappable));
 

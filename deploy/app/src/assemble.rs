@@ -120,9 +120,11 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
+        receiver.serve_mailboxes(Arc::new(commands.clone()));
         let parts = Parts {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),
+            commands: commands.dispatcher.clone(),
             keyring: Arc::new(Keyring::open(store.clone()).await?),
             formats: Arc::new(BodyFormats::new()?),
             unique: device_api::unique_keys()?,
@@ -217,9 +219,10 @@ impl App {
         Ok(())
     }
 
-    /// From now on `/readyz` says no.
+    /// From now on `/readyz` says no, and nobody waits for commands.
     pub fn set_closing(&self) {
         self.operations.set_closing();
+        self.device_api.set_closing();
     }
 
     /// Brings everything that was accepted to the hub or onto the disk, then ends every task. Call it when no more requests

@@ -42,7 +42,9 @@ pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
 pub use codecs::CodecConfig;
 pub use commands::Commands;
-pub use connector::{CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo};
+pub use connector::{
+    CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo, WayManner,
+};
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use devices_api::{DevicesApi, Gateway};
 pub use downlink::Downlink;

@@ -11,6 +11,7 @@ mod device_api;
 mod embedded_hub;
 mod housekeeping;
 mod metrics;
+mod openapi;
 mod ops;
 mod replay;
 mod server;

@@ -1,7 +1,9 @@
 //! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
-//! `/operator/replay`, `/operator/commands`, `/operator/devices/{id}/state`. Not here: what sources send.
+//! `/operator/replay`, `/operator/commands`, `/operator/devices/{id}/state`, and the description of the whole
+//! interface. Not here: what sources send.
 
 mod commands;
+mod rejections;
 mod twins;
 
 use std::sync::Arc;
@@ -89,6 +91,8 @@ impl Operations {
             .route("/operator/commands", get(commands::list).post(commands::send))
             .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
             .route("/operator/devices/{id}/state", get(twins::show).patch(twins::change))
+            .merge(crate::openapi::router())
+            .layer(axum::middleware::map_response(rejections::as_problem))
             .with_state(self.clone())
     }
 
@@ -258,8 +262,7 @@ fn trace_json(trace: &Trace) -> Value {
 }
 
 fn unauthorized() -> Response {
-    let detail = "The request does not prove the operator's token.";
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail).into_response()
+    Problem::unauthorized("Bearer realm=\"operator\"").into_response()
 }
 
 fn malformed(why: String) -> Response {
