@@ -5,9 +5,10 @@
 //! [`id`] and [`time`], [`uplink`] and [`message`], [`verdict`], [`ports`], then the machines: [`pipeline`]
 //! (resolve, deduplicate, normalise), [`mux`] (order, windows, links, outbox take-over) and [`delivery`], which
 //! runs the `mux` against the ports. The other way round, [`command`] is the life of one command and [`commands`] works
-//! them.
+//! them; [`twin`] is what a device reported and what is wanted of it.
 
 pub mod archive;
+mod arrivals;
 pub mod command;
 pub mod commands;
 pub mod correction;
@@ -31,6 +32,7 @@ mod signal;
 pub mod testing;
 pub mod time;
 pub mod trace;
+pub mod twin;
 pub mod uplink;
 pub mod verdict;
 

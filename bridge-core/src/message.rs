@@ -87,6 +87,9 @@ impl Content {
     }
 }
 
+/// Under this name, `data` of reported properties has the version of the state that they are.
+pub const STATE_VERSION: &str = "version";
+
 /// What a message is about. The names stand in topics and JSON; they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -259,6 +262,12 @@ impl Message {
             Some(device) => device.to_shared(),
             None => format!("integration/{}", self.integration).into(),
         }
+    }
+
+    /// The version of the reported state of its device, when it is that: the whole of it, and the newest then.
+    pub fn state_version(&self) -> Option<u64> {
+        let is_state = self.kind == Kind::Properties && !self.superseded && !self.replayed;
+        self.content.data.get(STATE_VERSION).filter(|_| is_state).and_then(Value::as_u64)
     }
 
     /// The form at rest: what a store keeps and hands back to [`from_record`](Self::from_record).

@@ -11,7 +11,7 @@ use crate::counters::IntegrationCounters;
 use crate::dedup::{Claim, Deduplicator};
 use crate::delivery::{Delivery, refused_by_hub};
 use crate::id::{DeviceId, IntegrationName, MessageId};
-use crate::message::{Content, Kind, Message};
+use crate::message::{Content, Kind, Message, STATE_VERSION};
 use crate::mux::Outcome;
 use crate::parts::{Part, parts};
 use crate::ports::{
@@ -23,6 +23,7 @@ use crate::registrar::{DeviceRule, Registrar};
 use crate::signal::lock;
 use crate::time::Timestamp;
 use crate::trace::{End, Step, Tracer, Traces};
+use crate::twin::{Reported, TwinError, TwinKeeper};
 use crate::uplink::{Decoded, Problem, StateMark, Uplink};
 use crate::verdict::{Reason, Verdict};
 
@@ -70,6 +71,8 @@ pub struct Pipeline {
     pub archive: Option<Arc<Archivist>>,
     /// Hears what clouds say about commands and connections.
     pub listener: Option<Arc<dyn Listener>>,
+    /// Keeps the states of devices, when they are to be kept.
+    pub twins: Option<Arc<TwinKeeper>>,
     /// Keeps traces.
     pub traces: Arc<Traces>,
     /// Tells the time.
@@ -184,7 +187,7 @@ impl Pipeline {
         let parts = self.decode(intake, uplink, device.as_deref(), &mut tracer).await;
         let device = device.as_ref().map(|record| &record.id);
         let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
-            return self.submit(intake, (id, device, uplink), tracer).archived(archived);
+            return self.hand_over(intake, (id, device, uplink), tracer).await.archived(archived);
         };
         // Each has an id of its own: of a payload that was accepted in part only, the rest can be sent again.
         let mut begun = Vec::with_capacity(parts.len());
@@ -196,7 +199,7 @@ impl Pipeline {
             begun.push(match self.claim(id, tracer).await {
                 Ok(tracer) => {
                     uplink.put(part);
-                    self.submit(intake, (id, device, uplink), tracer)
+                    self.hand_over(intake, (id, device, uplink), tracer).await
                 }
                 Err(ended) => *ended,
             });
@@ -281,17 +284,58 @@ impl Pipeline {
         Some(parts)
     }
 
+    /// Hands a message to the delivery; reported properties are merged into the state of their device before, and that is
+    /// what goes to the hub: the whole of it, with its version. What an operator sends again is no news, and stays as it is.
+    async fn hand_over(
+        &self,
+        intake: &Intake<'_>,
+        (id, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
+        tracer: Tracer,
+    ) -> Begun {
+        let (Some(twins), Some(owner), Kind::Properties, false) =
+            (&self.twins, device, uplink.kind, intake.replayed)
+        else {
+            return self.submit(intake, (id, device, uplink), false, tracer);
+        };
+        let at = uplink.time.unwrap_or(intake.received_at);
+        let error = match twins.report(owner, &uplink.content.measurements, at).await {
+            Ok(Reported::Stale) => return self.submit(intake, (id, device, uplink), true, tracer),
+            Ok(Reported::State(twin)) => match twins.turn(owner, *twin).await {
+                Ok(Some((twin, _turn))) => {
+                    uplink.content.measurements = twin.properties();
+                    uplink.content.data.insert(STATE_VERSION.into(), twin.reported_version.into());
+                    return self.submit(intake, (id, device, uplink), false, tracer);
+                }
+                Ok(None) => {
+                    self.dedup.settle(id, true);
+                    return Begun::Ended { tracer, verdict: Verdict::Stored, detail: None };
+                }
+                Err(error) => error.into(),
+            },
+            Err(error) => error,
+        };
+        self.dedup.settle(id, false);
+        match error {
+            TwinError::Store(error) => Begun::retry(tracer, error.to_string()),
+            TwinError::TooLarge(error) => {
+                let (external, detail) = (Some(owner.to_string()), error.to_string());
+                Begun::Dead { tracer, external, reason: Reason::StateTooLarge, detail }
+            }
+        }
+    }
+
     /// Hands a message to the delivery. Takes the content out of the uplink.
     fn submit(
         &self,
         intake: &Intake<'_>,
         (id, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
+        stale: bool,
         mut tracer: Tracer,
     ) -> Begun {
         let content = std::mem::take(&mut uplink.content);
         let mut message = message(intake, (id, device, uplink), content);
-        message.superseded =
-            uplink.state.as_ref().is_some_and(|mark| self.states.is_superseded(message.lane(), mark));
+        message.superseded = stale
+            || uplink.state.as_ref().is_some_and(|mark| self.states.is_superseded(message.lane(), mark));
         let message = Arc::new(message);
         let outcome = self.delivery.submit(message.clone());
         tracer.step(Step::Queued, self.clock.now());
@@ -324,6 +368,11 @@ impl Pipeline {
                 let (verdict, detail) = self.outcome(&mut tracer, &message, outcome).await;
                 let accepted = matches!(verdict, Verdict::Delivered | Verdict::Stored);
                 self.dedup.settle(message.id, accepted);
+                if let (true, Some(twins), Some(device), Some(version)) =
+                    (accepted, &self.twins, &message.device, message.state_version())
+                {
+                    twins.accepted(device, version);
+                }
                 (tracer, verdict, detail)
             }
         };

@@ -52,13 +52,15 @@ pub enum Reason {
     DeviceIdCollision,
     /// The hub will never take it.
     RefusedByHub,
+    /// The state of its device would be larger than is kept.
+    StateTooLarge,
     /// A stored record could not be read back.
     Unreadable,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unmappable,
         Self::UnknownEvent,
         Self::NoDevice,
@@ -67,6 +69,7 @@ impl Reason {
         Self::Parked,
         Self::DeviceIdCollision,
         Self::RefusedByHub,
+        Self::StateTooLarge,
         Self::Unreadable,
     ];
 
@@ -81,6 +84,7 @@ impl Reason {
             Self::Parked => "parked",
             Self::DeviceIdCollision => "device-id-collision",
             Self::RefusedByHub => "refused-by-hub",
+            Self::StateTooLarge => "state-too-large",
             Self::Unreadable => "unreadable",
         }
     }

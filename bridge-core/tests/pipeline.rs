@@ -16,7 +16,7 @@ use bridge_core::registrar::Register;
 use bridge_core::testing::{Fault, Faulty, ManualClock, MemoryStore, block_on, contract, poll_once};
 use bridge_core::trace::Step;
 use bridge_core::{
-    ExternalDevice, IdempotencyKey, Kind, Message, Reason, StateMark, Timestamp, Uplink, Verdict,
+    ExternalDevice, IdempotencyKey, Kind, Measurement, Message, Reason, StateMark, Timestamp, Uplink, Verdict,
 };
 use life::{Accepting, Life, Store};
 
@@ -305,4 +305,85 @@ fn a_drain_answers_everything() {
     assert!(matches!(world.now(vec![uplink("b", 1)])[..], [Verdict::Retry(_)]), "nothing new is taken");
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Stored]));
+}
+
+/// A report of properties, made at a second (none: when it comes).
+fn report(number: u32, seconds: Option<i64>, properties: &[(&str, u32)]) -> Uplink {
+    let mut report = Uplink { kind: Kind::Properties, ..uplink("a", number) };
+    report.time = seconds.and_then(Timestamp::from_seconds);
+    properties.iter().for_each(|(name, value)| report.content.measure(Measurement::new(*name, *value)));
+    report
+}
+
+fn state(message: &Message) -> (Option<u64>, Vec<(String, String)>) {
+    let properties = message.content.measurements.iter();
+    (message.state_version(), properties.map(|m| (m.name.clone(), m.value.to_string())).collect())
+}
+
+fn all(version: u64, properties: &[(&str, &str)]) -> (Option<u64>, Vec<(String, String)>) {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    (Some(version), properties.iter().map(owned).collect())
+}
+
+#[test]
+fn a_report_goes_to_the_hub_as_the_whole_state_and_once() {
+    let mut world = World::new(Register::Auto);
+    assert_eq!(world.now(vec![report(1, None, &[("x", 1)])]), [Verdict::Stored]);
+    assert_eq!(world.now(vec![report(2, None, &[("y", 2)])]), [Verdict::Stored]);
+    assert_eq!(world.now(vec![report(3, None, &[("x", 1)])]), [Verdict::Stored], "known, and not sent again");
+    assert_eq!(world.now(vec![report(3, None, &[("x", 1)])]), [Verdict::Duplicate]);
+    let sent: Vec<_> = messages(&world).iter().map(state).collect();
+    assert_eq!(sent, [all(1, &[("x", "1")]), all(2, &[("x", "1"), ("y", "2")])]);
+
+    let mut again = World::over(world.store.clone(), Register::Auto);
+    assert_eq!(again.now(vec![report(4, None, &[("y", 2)])]), [Verdict::Stored]);
+    assert_eq!(
+        messages(&again).last().map(state),
+        Some(all(2, &[("x", "1"), ("y", "2")])),
+        "after a restart nobody knows whether the hub has it"
+    );
+}
+
+#[test]
+fn a_report_that_is_too_old_is_an_event_and_no_state() {
+    let mut world = World::new(Register::Auto);
+    world.clock.advance(Duration::from_secs(1000));
+    world.now(vec![report(1, Some(100), &[("x", 2)]), report(2, Some(50), &[("x", 1)])]);
+    let messages = messages(&world);
+    assert_eq!(state(&messages[0]), all(1, &[("x", "2")]));
+    assert!(messages[1].superseded && messages[1].state_version().is_none());
+    assert_eq!(messages[1].content.measurements[0].value, 1, "as it was reported");
+}
+
+#[test]
+fn a_report_that_neither_hub_nor_outbox_took_is_sent_when_it_comes_again() {
+    let mut world = World::new(Register::Auto);
+    world.link_up();
+    let mut accepting = world.accept(vec![report(2, None, &[("x", 2)])]);
+    assert_eq!(world.answer(&mut accepting), None, "the state is written, and the hub has not answered");
+    world.store.set(Fault::Before);
+    world.life.pipeline.delivery.link_down(LinkId(0), "gone");
+    world.clock.advance(Duration::from_secs(2));
+    let lost = world.answer(&mut accepting).expect("an answer");
+    assert!(matches!(lost[..], [Verdict::Retry(_)]), "{lost:?}");
+    world.store.set(Fault::None);
+    assert_eq!(world.now(vec![report(2, None, &[("x", 2)])]), [Verdict::Stored]);
+    assert_eq!(messages(&world).last().map(state), Some(all(1, &[("x", "2")])));
+}
+
+#[test]
+fn a_state_that_would_be_too_large_is_a_dead_letter() {
+    let mut world = World::new(Register::Auto);
+    let mut large = report(1, None, &[]);
+    large.content.measure(Measurement::new("x", "y".repeat(40_000)));
+    assert_eq!(world.now(vec![large.clone()]), [Verdict::Rejected(Reason::StateTooLarge)]);
+    assert_eq!(
+        world.now(vec![large]),
+        [Verdict::Rejected(Reason::StateTooLarge)],
+        "and its id is free again"
+    );
+}
+
+fn messages(world: &World) -> Vec<Message> {
+    world.outbox().iter().map(|entry| Message::from_record(&entry.record).unwrap()).collect()
 }

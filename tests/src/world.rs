@@ -283,9 +283,11 @@ pub async fn exchange(
                 let status = answer.status().as_u16();
                 Some((status, answer.into_body().collect().await.ok()?.to_bytes()))
             };
+            let mut answer = std::pin::pin!(answer);
             tokio::select! {
-                answer = answer => answer,
-                _ = connection => None,
+                answer = &mut answer => answer,
+                // A server that goes down closes right after its answer.
+                _ = connection => answer.await,
             }
         };
         answer.await.ok_or(NoAnswer::Lost)

@@ -12,7 +12,7 @@ mod rate;
 mod tasks;
 mod token;
 
-pub use fault::Fault;
+pub use fault::{Fault, member};
 pub use formats::{Format, Formats};
 pub use item::{Item, Items};
 pub use log_gate::LogGate;

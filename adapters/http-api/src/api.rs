@@ -1,11 +1,14 @@
 //! The API: each request through route, method, caller, scope, rate, body, device, delivery, answer, in this order. Not
 //! here: what a body says ([`edge::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
 
+mod desired;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
+use bridge_core::commands::Dispatcher;
 use bridge_core::counters::{IntegrationCounters, Refusal};
 use bridge_core::keyring::Keyring;
 use bridge_core::naming::{Case, NamingRule};
@@ -20,16 +23,19 @@ use bytes::Bytes;
 use edge::{Fault, Formats, Items, properties};
 use http::request::Parts as Head;
 use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
+use serde_json::Value;
 
 use crate::answer::{self, Named};
 use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller};
+use crate::mailbox::Mailbox;
 use crate::route::Route;
 use crate::settings::Settings;
-use crate::{INTEGRATION, azure};
+use crate::waiters::Waiters;
+use crate::{INTEGRATION, azure, commands, mailbox};
 
 /// Answers devices and gateways. Cheap to clone.
 #[derive(Clone)]
-pub struct DeviceApi(Arc<Inner>);
+pub struct DeviceApi(pub(crate) Arc<Inner>);
 
 /// What the API is made of.
 pub struct Parts {
@@ -39,6 +45,8 @@ pub struct Parts {
     pub pipeline: Arc<Pipeline>,
     /// Whose token is whose.
     pub keyring: Arc<Keyring>,
+    /// What devices are asked to do.
+    pub commands: Arc<Dispatcher>,
     /// For bodies that are not JSON.
     pub formats: Arc<dyn Formats>,
     /// Never the same twice, also not after a restart: the key of an item that has none.
@@ -49,18 +57,21 @@ pub struct Parts {
     pub body_timeout: Duration,
 }
 
-struct Inner {
-    parts: Parts,
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) mailbox: Mailbox,
+    /// Who waits for what is wanted of a device.
+    wishers: Waiters,
     current: RwLock<Arc<Current>>,
-    counters: Arc<IntegrationCounters>,
+    pub(crate) counters: Arc<IntegrationCounters>,
     refusal_log: LogGate,
 }
 
 /// Settings, and what follows from them.
-struct Current {
-    settings: Arc<Settings>,
+pub(crate) struct Current {
+    pub(crate) settings: Arc<Settings>,
     /// For devices that speak for themselves.
-    own: Integration,
+    pub(crate) own: Integration,
     /// For devices that a gateway speaks for.
     guests: Integration,
 }
@@ -70,7 +81,9 @@ impl DeviceApi {
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let counters = Arc::new(IntegrationCounters::default());
         let current = RwLock::new(Arc::new(Current::new(&parts.name, &counters, settings)));
-        Self(Arc::new(Inner { parts, current, counters, refusal_log: LogGate::default() }))
+        let mailbox = Mailbox::new(parts.commands.clone());
+        let (wishers, refusal_log) = (Waiters::new(), LogGate::default());
+        Self(Arc::new(Inner { parts, mailbox, wishers, current, counters, refusal_log }))
     }
 
     /// Answers the paths of [`is_ours`](Self::is_ours).
@@ -96,6 +109,12 @@ impl DeviceApi {
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
     }
 
+    /// From now on no request waits for commands: the bridge is going down.
+    pub fn set_closing(&self) {
+        self.0.mailbox.close();
+        self.0.wishers.close();
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> &IntegrationCounters {
         &self.0.counters
@@ -115,12 +134,20 @@ impl DeviceApi {
         let current = self.current();
         let route = current.settings.enabled.then(|| Route::of(request.uri().path())).flatten();
         let Some(route) = route else { return Problem::not_found().into_response() };
+        if route.is_of_commands() {
+            return self.answer_commands(&current, route, request).await;
+        }
         let Parts { pipeline, .. } = &self.0.parts;
         let entered = pipeline.clock.now();
         self.0.counters.received.add(1);
         let _in_flight = self.0.counters.in_flight.enter();
         let number = pipeline.traces.next_request();
         let (head, body) = request.into_parts();
+        if let Route::Desired(_) = &route {
+            let (at, entered) = (pipeline.clock.wall(), pipeline.clock.now());
+            let tracer = Tracer::start(number, self.0.parts.name.clone(), at, entered);
+            return self.desired(&current, &route, &head, tracer).await;
+        }
         let admitted = self.admit(&current, route, &head, body).await;
         let received_at = pipeline.clock.wall();
         let mut tracer = Tracer::start(number, self.0.parts.name.clone(), received_at, pipeline.clock.now());
@@ -191,30 +218,7 @@ impl DeviceApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let settings = &current.settings;
-        if head.method != route.method() {
-            return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
-        }
-        let (caller, challenge) = match route {
-            Route::Azure => {
-                let query = head.uri.query().unwrap_or_default();
-                (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
-            }
-            Route::Telemetry(_) | Route::Properties(_) => {
-                let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
-                (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
-            }
-        };
-        let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
-        if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
-            rate.admit().map_err(answer::overload)?;
-        }
-        match &route {
-            Route::Telemetry(device) | Route::Properties(device) => {
-                let device = device.as_ref().ok_or_else(answer::unknown_device)?;
-                check_share(settings, &caller, device)?;
-            }
-            Route::Azure => {}
-        }
+        let caller = self.identify(settings, &route, head).await?;
         let taken = route.media_types();
         let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
         let media_type = media_type.unwrap_or_else(|| taken[0].to_owned());
@@ -223,7 +227,36 @@ impl DeviceApi {
         }
         let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
         let body = body::read(&head.headers, body, settings.body_limit, self.0.parts.body_timeout).await?;
-        Ok((caller, Request { route, media_type, key, body }))
+        let takes_commands = matches!(route, Route::Telemetry(_)) && commands::are_preferred(&head.headers);
+        Ok((caller, Request { route, media_type, key, takes_commands, body }))
+    }
+
+    /// Method, caller, rate, scope.
+    pub(crate) async fn identify(
+        &self,
+        settings: &Arc<Settings>,
+        route: &Route,
+        head: &Head,
+    ) -> Result<Caller, Refused> {
+        if head.method != route.method() {
+            return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
+        }
+        let (caller, challenge) = if *route == Route::Azure {
+            let query = head.uri.query().unwrap_or_default();
+            (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
+        } else {
+            let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
+            (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
+        };
+        let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
+        if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
+            rate.admit().map_err(answer::overload)?;
+        }
+        if *route != Route::Azure {
+            let device = route.device().ok_or_else(answer::unknown_device)?;
+            check_share(settings, &caller, device)?;
+        }
+        Ok(caller)
     }
 
     /// Whether the device may pass: the caller may speak for it, and the registry lets it in.
@@ -237,15 +270,19 @@ impl DeviceApi {
         if arrived.request.route == Route::Azure {
             check_share(&current.settings, caller, device)?;
         }
-        let integration = current.integration(caller);
+        self.let_in(current.integration(caller), device, arrived.received_at).await
+    }
+
+    /// Whether the registry lets the device in.
+    pub(crate) async fn let_in(
+        &self,
+        integration: &Integration,
+        device: &DeviceId,
+        at: Timestamp,
+    ) -> Result<(), Refused> {
         let external = ExternalDevice::new(device.as_str());
-        let resolved = self.0.parts.pipeline.registrar.resolve(
-            &integration.name,
-            &integration.devices,
-            &external,
-            arrived.received_at,
-        );
-        match resolved.await {
+        let registrar = &self.0.parts.pipeline.registrar;
+        match registrar.resolve(&integration.name, &integration.devices, &external, at).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
             Err(error) => Err(store_failed(&error)),
@@ -284,7 +321,11 @@ impl DeviceApi {
                 tracer,
             };
             let verdicts = inner.parts.pipeline.accept(intake).await;
-            answer::answer(&arrived.request.route, is_batch, &names, &verdicts)
+            let offered = match arrived.request.takes_commands && answer::is_taken(is_batch, &verdicts) {
+                true => inner.offered(&device).await,
+                false => None,
+            };
+            answer::answer(&arrived.request.route, is_batch, (&names, &verdicts), offered)
         });
         match work.await {
             Ok(response) => response,
@@ -295,7 +336,7 @@ impl DeviceApi {
         }
     }
 
-    fn refuse(&self, tracer: Tracer, (refusal, problem): (Refusal, Problem)) -> Response {
+    pub(crate) fn refuse(&self, tracer: Tracer, (refusal, problem): (Refusal, Problem)) -> Response {
         self.0.counters.refuse(refusal);
         if let Some(suppressed) = self.0.refusal_log.admit(self.0.parts.pipeline.clock.now()) {
             let (refusal, detail) = (refusal.as_str(), problem.detail());
@@ -304,6 +345,19 @@ impl DeviceApi {
         let detail = problem.detail().to_owned();
         self.0.parts.pipeline.traces.keep(tracer.end(End::Refused(refusal), Some(detail)));
         problem.into_response()
+    }
+}
+
+impl Inner {
+    /// The commands for the answer to telemetry; none when the store failed, which costs the telemetry nothing.
+    async fn offered(&self, device: &DeviceId) -> Option<Value> {
+        match self.mailbox.offer(device).await {
+            Ok(commands) => Some(mailbox::write(&commands)),
+            Err(error) => {
+                tracing::warn!(%error, %device, "commands could not be looked up");
+                None
+            }
+        }
     }
 }
 
@@ -336,6 +390,7 @@ struct Request {
     route: Route,
     media_type: String,
     key: Option<String>,
+    takes_commands: bool,
     body: Bytes,
 }
 
@@ -347,11 +402,10 @@ struct Arrived {
 impl Arrived {
     fn decode(&self, formats: &dyn Formats) -> Result<(DeviceId, Items), Fault> {
         let Request { route, media_type, body, .. } = &self.request;
-        let device = match route {
-            Route::Azure => return azure::read(body),
-            Route::Telemetry(device) | Route::Properties(device) => device.clone(),
-        };
-        let device = device.ok_or_else(|| Fault::at("", "the path names no device"))?;
+        if *route == Route::Azure {
+            return azure::read(body);
+        }
+        let device = route.device().cloned().ok_or_else(|| Fault::at("", "the path names no device"))?;
         let items = match route {
             Route::Properties(_) => properties::read(body)?,
             _ => edge::body::read(media_type, body, formats, self.received_at)?,
@@ -362,10 +416,7 @@ impl Arrived {
 
 impl Request {
     fn to_raw(&self) -> RawRequest {
-        let device = match &self.route {
-            Route::Telemetry(device) | Route::Properties(device) => device.as_ref(),
-            Route::Azure => None,
-        };
+        let device = self.route.device();
         RawRequest {
             method: self.route.method().to_string(),
             path_device: device.map(ToString::to_string),
@@ -384,7 +435,7 @@ impl Request {
             (_, Some(device)) => Route::Telemetry(device),
         };
         let media_type = raw.content_type.clone().unwrap_or_default();
-        Self { route, media_type, key: None, body: raw.body.clone().into() }
+        Self { route, media_type, key: None, takes_commands: false, body: raw.body.clone().into() }
     }
 }
 
@@ -399,7 +450,7 @@ fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Resul
     }
 }
 
-fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
+pub(crate) fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
     tracing::warn!(%error, "a device could not be looked up");
     answer::unavailable()
 }

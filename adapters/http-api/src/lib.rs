@@ -1,16 +1,20 @@
 //! What devices and gateways say over HTTP becomes uplinks: telemetry and properties, and the request that Azure's
-//! stateless device bridge takes. [`DeviceApi`] answers; the other modules are its parts. Not here: what happens to an
-//! uplink afterwards (`bridge-core`), payload codecs (behind [`Formats`]), and anything towards a device.
+//! stateless device bridge takes; and commands wait for them. [`DeviceApi`] answers; the other modules are its parts. Not
+//! here: what happens to an uplink afterwards and the life of commands (`bridge-core`), payload codecs (behind
+//! [`Formats`]).
 
 mod answer;
 mod api;
 mod azure;
 mod caller;
+mod commands;
+mod mailbox;
 mod pattern;
 mod route;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod waiters;
 
 pub use api::{DeviceApi, Parts};
 pub use edge::{Format, Formats};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bridge_core::commands::Dispatcher;
 use bridge_core::counters::Refusal;
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
@@ -20,8 +21,9 @@ use bridge_core::ports::{
     Outbox, RawRequest, Registry, TokenDigest,
 };
 use bridge_core::registrar::{Register, Registrar};
-use bridge_core::testing::{FakeHub, Fault as StoreFault, Faulty, ManualClock, MemoryStore};
+use bridge_core::testing::{FakeHub, Fault as StoreFault, Faulty, ManualClock, MemoryStore, poll_once};
 use bridge_core::trace::{End, Traces};
+use bridge_core::twin::{TwinKeeper, TwinLimits, Wish};
 use bridge_core::{DeviceId, ExternalId, IntegrationName, Kind, Measurement, Message, Timestamp, Verdict};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -29,6 +31,8 @@ use http_edge::{SecretDigest, Tasks};
 use serde_json::{Value, json};
 
 use super::*;
+
+mod commands;
 
 const SECRET: &str = "one-secret-of-a-gateway";
 
@@ -55,6 +59,9 @@ struct World {
     hub: Arc<FakeHub>,
     delivery: Arc<Delivery>,
     traces: Arc<Pipeline>,
+    twins: Arc<TwinKeeper>,
+    clock: Arc<ManualClock>,
+    dispatcher: Arc<Dispatcher>,
 }
 
 struct Answer {
@@ -140,6 +147,7 @@ impl World {
             .await
             .unwrap();
         let delivery = Arc::new(delivery);
+        let twins = Arc::new(TwinKeeper::new(store.clone(), clock.clone(), TwinLimits::default()));
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await.unwrap(),
             dedup,
@@ -148,24 +156,36 @@ impl World {
             dead_letters: store.clone(),
             archive: None,
             listener: None,
+            twins: Some(twins.clone()),
             traces: Arc::new(Traces::new(100)),
-            clock,
+            clock: clock.clone(),
             states: States::default(),
         });
         delivery.start();
         let storing = delivery.clone();
         tokio::spawn(async move { storing.run_store().await });
         let counter = AtomicU8::new(0);
+        let dispatcher = commands::dispatcher(&store, &clock);
         let parts = Parts {
             name: IntegrationName::parse(INTEGRATION).unwrap(),
             pipeline: pipeline.clone(),
+            commands: dispatcher.clone(),
             keyring: Arc::new(Keyring::open(store.clone()).await.unwrap()),
             formats: Arc::new(Bytes),
             unique: Box::new(move || [counter.fetch_add(1, Relaxed); 16]),
             tasks: Tasks::default(),
             body_timeout: Duration::from_secs(1),
         };
-        Self { api: DeviceApi::new(parts, settings), store, hub, delivery, traces: pipeline }
+        Self {
+            api: DeviceApi::new(parts, settings),
+            store,
+            hub,
+            delivery,
+            traces: pipeline,
+            twins,
+            clock,
+            dispatcher,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -373,7 +393,7 @@ async fn methods_and_paths() {
             (StatusCode::METHOD_NOT_ALLOWED, &allow.parse().unwrap())
         );
     }
-    for path in ["/v1/devices/d1", "/v1/devices/d1/commands", "/v1/devices/d1/telemetry/x"] {
+    for path in ["/v1/devices/d1", "/v1/devices/d1/events", "/v1/devices/d1/telemetry/x"] {
         assert_eq!(world.post(path, "", "", "").await.status, StatusCode::NOT_FOUND, "{path}");
     }
     world.api.replace(Settings { enabled: false, ..settings(Register::Off) });
@@ -395,7 +415,7 @@ async fn properties_are_reported() {
     }
     let messages = world.messages().await;
     assert_eq!(messages.iter().map(|message| message.kind).collect::<Vec<_>>(), [Kind::Properties; 2]);
-    assert_eq!(messages[0].content.measurements.len(), 2);
+    assert_eq!((messages[0].content.measurements.len(), messages[1].state_version()), (1, Some(2)));
 }
 
 #[tokio::test]
@@ -546,4 +566,68 @@ async fn a_dead_letter_s_request_can_be_sent_again() {
         assert!(last.replayed && last.kind == kind);
     }
     assert!(matches!(world.api.replay(&raw("POST", Some("d1"), "{")).await[..], [Verdict::Rejected(_)]));
+}
+
+impl World {
+    async fn wish(&self, patch: Value) {
+        let wish = Wish { patch: patch.as_object().unwrap(), digest: None, is_copy: false };
+        self.twins.desire(&DeviceId::parse("d1").unwrap(), wish).await.unwrap();
+    }
+
+    async fn desired(&self, query: &str, known: Option<&str>) -> Answer {
+        let path = format!("/v1/devices/d1/properties/desired{query}");
+        let mut request = request("GET", &path, &bearer(&token("d1")), "", "");
+        known.map(|tag| request.headers_mut().insert(header::IF_NONE_MATCH, tag.parse().unwrap()));
+        let answer = self.api.answer(request).await;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Answer { status: head.status, headers: head.headers, body }
+    }
+}
+
+#[tokio::test]
+async fn a_device_fetches_what_is_wanted_of_it() {
+    let world = World::new(settings(Register::Off)).await;
+    let nothing = world.desired("", None).await;
+    assert_eq!(nothing.json(), json!({ "version": 0, "desired": {}, "delta": {} }));
+    world.wish(json!({ "interval": 60, "mode": "on" })).await;
+    let patch =
+        request("PATCH", "/v1/devices/d1/properties", &bearer(&token("d1")), "", r#"{"mode":"on","fw":"1"}"#);
+    assert_eq!(world.send(patch).await.status, StatusCode::NO_CONTENT);
+    let answer = world.desired("", Some("\"0\"")).await;
+    assert_eq!((answer.status, answer.headers[header::ETAG].to_str().unwrap()), (StatusCode::OK, "W/\"1\""));
+    let wanted =
+        json!({ "version": 1, "desired": { "interval": 60, "mode": "on" }, "delta": { "interval": 60 } });
+    assert_eq!(answer.json(), wanted);
+    let known = world.desired("", Some("W/\"1\"")).await;
+    assert_eq!((known.status, known.body.as_str()), (StatusCode::NOT_MODIFIED, ""));
+
+    for (method, path, secret, status) in [
+        ("GET", "/v1/devices/d1/properties/desired?wait=long", token("d1"), 400),
+        ("POST", "/v1/devices/d1/properties/desired", token("d1"), 405),
+        ("GET", "/v1/devices/d1/properties/desired", "wrong".into(), 401),
+        ("GET", "/v1/devices/d2/properties/desired", token("d1"), 403),
+        ("GET", "/v1/devices/gone/properties/desired", token("gone"), 404),
+    ] {
+        assert_eq!(world.send(request(method, path, &bearer(&secret), "", "")).await.status.as_u16(), status);
+    }
+    world.store.set(StoreFault::Before);
+    assert_eq!(world.desired("", None).await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_device_waits_for_something_new() {
+    let world = World::new(settings(Register::Off)).await;
+    for known in [None, Some("W/\"1\"")] {
+        let mut asking = std::pin::pin!(world.desired("?wait=30s", known));
+        assert!(poll_once(&mut asking).is_none(), "nothing is wanted that it has not done");
+        world.wish(json!({ "a": known.map_or(1, |_| 2) })).await;
+        let answer = asking.await;
+        assert_eq!((answer.status, &answer.json()["delta"]), (StatusCode::OK, &answer.json()["desired"]));
+    }
+    let mut asking = std::pin::pin!(world.desired("?wait=30s", Some("\"2\"")));
+    assert!(poll_once(&mut asking).is_none());
+    world.clock.advance(Duration::from_secs(30));
+    assert_eq!(asking.await.status, StatusCode::NOT_MODIFIED);
 }

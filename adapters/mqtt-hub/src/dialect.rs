@@ -31,6 +31,10 @@ pub trait Dialect: Send + Sync {
     fn command_filter(&self) -> String;
     /// Which device a topic of that subscription means, and the name of the command.
     fn command<'t>(&self, topic: &'t str) -> Option<(DeviceId, &'t str)>;
+    /// The subscription that wishes for the state of devices come by.
+    fn desired_filter(&self) -> String;
+    /// Which device a topic of that subscription means.
+    fn desired(&self, topic: &str) -> Option<DeviceId>;
     /// What the hub says when the bridge is lost, and the bridge itself when it goes.
     fn death(&self) -> Publication<'static>;
 }

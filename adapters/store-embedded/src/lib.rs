@@ -13,6 +13,7 @@ mod registry;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod writer;
 
 use std::fs::{File, TryLockError};

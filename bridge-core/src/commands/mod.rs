@@ -4,9 +4,9 @@
 //! transport.
 
 mod announce;
-mod arrivals;
 mod hub;
 mod kicks;
+mod mailbox;
 mod send;
 mod way;
 
@@ -16,8 +16,10 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 pub use hub::DeliverySink;
+pub use mailbox::Budget;
 pub use way::{Route, StatusSink, Way, Ways};
 
+use crate::arrivals::Arrivals;
 use crate::command::queue::{Asker, Next, next};
 use crate::command::{
     AttemptId, Backoff, Cancelled, Cause, Command, CommandId, CommandIds, CommandState, Draft, DraftError,
@@ -28,7 +30,7 @@ use crate::ports::{Clock, Commands, Inserted, QueueLimits, StoreError, StoreResu
 use crate::recent::Recent;
 use crate::signal::lock;
 use announce::Announcer;
-use arrivals::Arrivals;
+
 use kicks::Kicks;
 
 /// The settings of a dispatcher.

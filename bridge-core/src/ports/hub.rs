@@ -79,11 +79,24 @@ pub struct Arrival {
     pub redelivered: bool,
 }
 
+/// Something that the hub wants the state of a device to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// Of which device.
+    pub device: DeviceId,
+    /// What, as the hub sent it: a JSON object, a merge patch (RFC 7396).
+    pub payload: Vec<u8>,
+    /// The same may have come before: the hub keeps it for new subscribers, or has had no answer.
+    pub is_copy: bool,
+}
+
 /// Takes what the hub wants of devices.
 pub trait Inbox: Send + Sync {
     /// Takes an arrival, in order. True when it is kept or refused for good, and need not come again. False makes the hub
     /// send it again, later.
     fn take(&self, arrival: Arrival) -> BoxFuture<'_, bool>;
+    /// The same for the state of a device.
+    fn desire(&self, desired: Desired) -> BoxFuture<'_, bool>;
 }
 
 /// Why the hub said no.

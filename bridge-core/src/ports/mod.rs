@@ -12,6 +12,7 @@ mod hub;
 mod listener;
 mod outbox;
 mod registry;
+mod twins;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,10 +25,11 @@ pub use credentials::{Credential, Credentials, TokenDigest};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;
-pub use hub::{Arrival, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token};
+pub use hub::{Arrival, Desired, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token};
 pub use listener::Listener;
 pub use outbox::{Backlog, Outbox, OutboxEntry, Seq};
 pub use registry::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
+pub use twins::Twins;
 
 /// A boxed future, so that ports are object-safe and name no runtime.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -9,10 +9,11 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Backlog, BoxFuture, CommandFilter, Commands, Credential, Credentials, DeadLetter, DeadLetterFilter,
     DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, Inserted, NewDeadLetter, Outbox, OutboxEntry,
-    QueueLimits, Registry, Seq, StoreError, StoreResult, TokenDigest,
+    QueueLimits, Registry, Seq, StoreError, StoreResult, TokenDigest, Twins,
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
+use crate::twin::Twin;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -159,5 +160,14 @@ impl<S: Credentials> Credentials for Faulty<S> {
         remove(digest: &'a TokenDigest) -> bool;
         remove_all(device: &'a DeviceId) -> u64;
         version() -> u64;
+    }
+}
+
+impl<S: Twins> Twins for Faulty<S> {
+    forward! {
+        get(device: &'a DeviceId) -> Option<Twin>;
+        put(device: &'a DeviceId, twin: &'a Twin) -> bool;
+        pending(after: Option<&'a DeviceId>, limit: usize) -> Vec<DeviceId>;
+        remove(device: &'a DeviceId) -> bool;
     }
 }

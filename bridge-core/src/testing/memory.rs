@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::ops::Bound;
 use std::sync::Mutex;
 
 use crate::command::{Command, CommandId};
@@ -13,6 +14,7 @@ use crate::ports::{
 };
 use crate::signal::lock;
 use crate::time::Timestamp;
+use crate::twin::Twin;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -21,6 +23,7 @@ pub struct MemoryStore(Mutex<State>);
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) commands: BTreeMap<CommandId, Command>,
+    pub(super) twins: BTreeMap<DeviceId, Twin>,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last_seq: Seq,
     seen: BTreeMap<MessageId, Timestamp>,
@@ -63,7 +66,12 @@ impl Outbox for MemoryStore {
 
     fn load(&self, after: Seq, limit: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxEntry>>> {
         self.run(|state| {
-            state.outbox.range(after + 1..).take(limit).map(|(_, entry)| entry.clone()).collect()
+            state
+                .outbox
+                .range((Bound::Excluded(after), Bound::Unbounded))
+                .take(limit)
+                .map(|(_, entry)| entry.clone())
+                .collect()
         })
     }
 
@@ -146,7 +154,8 @@ impl DeadLetters for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<DeadLetter>>> {
         self.run(|state| {
-            let letters = state.letters.range(after + 1..).map(|(_, letter)| letter);
+            let letters =
+                state.letters.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, letter)| letter);
             letters.filter(|letter| matches(letter, filter)).take(limit).cloned().collect()
         })
     }
@@ -211,10 +220,11 @@ impl Archive for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<(u64, Archived)>>> {
         self.run(|state| {
-            let matching = state.archive.range(after + 1..).filter(|(_, uplink)| {
-                (filter.from..filter.to).contains(&uplink.at)
-                    && filter.device.as_ref().is_none_or(|device| *device == uplink.device)
-            });
+            let matching =
+                state.archive.range((Bound::Excluded(after), Bound::Unbounded)).filter(|(_, uplink)| {
+                    (filter.from..filter.to).contains(&uplink.at)
+                        && filter.device.as_ref().is_none_or(|device| *device == uplink.device)
+                });
             matching.take(limit).map(|(number, uplink)| (*number, uplink.clone())).collect()
         })
     }

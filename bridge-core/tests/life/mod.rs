@@ -13,6 +13,7 @@ use bridge_core::ports::{NoCodecs, RawRequest};
 use bridge_core::registrar::{DeviceRule, Register, Registrar};
 use bridge_core::testing::{FakeHub, Faulty, ManualClock, MemoryStore, block_on};
 use bridge_core::trace::{Tracer, Traces};
+use bridge_core::twin::{TwinKeeper, TwinLimits};
 use bridge_core::{Decoded, IntegrationName, Uplink, Verdict};
 
 pub(crate) type Store = Faulty<MemoryStore>;
@@ -54,6 +55,7 @@ impl Life {
             codecs: Arc::new(NoCodecs),
             archive: None,
             listener: None,
+            twins: Some(Arc::new(TwinKeeper::new(store.clone(), clock.clone(), TwinLimits::default()))),
             delivery: delivery.clone(),
             dead_letters: store.clone(),
             traces: Arc::new(Traces::new(100)),

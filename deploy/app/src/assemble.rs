@@ -16,6 +16,7 @@ use bridge_core::pipeline::{Pipeline, States};
 use bridge_core::ports::Clock;
 use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
+use bridge_core::twin::{TwinKeeper, TwinLimits};
 use codec::CodecSet;
 use http_api::{DeviceApi, Formats, Parts};
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
@@ -35,6 +36,7 @@ use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
 use crate::server::Front;
 use crate::sources;
+use crate::twins::{Courier, Wishes};
 
 /// The running bridge. Serve [`App::router`]; at the end [`App::drain`].
 pub struct App {
@@ -47,6 +49,7 @@ pub struct App {
     workshop: Workshop,
     codecs: Arc<CodecSet>,
     commands: Commands,
+    courier: Courier,
     hub: Arc<MqttHub>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
@@ -99,6 +102,8 @@ impl App {
         let hearing = Arc::new(Hearing::default());
         let commands = Commands::new(config, &store, &delivery, &codecs, &clock)?;
         hearing.start(commands.clone());
+        let twins = Arc::new(TwinKeeper::new(store.clone(), clock.clone(), TwinLimits::default()));
+        let courier = Courier::new(config, twins.clone(), commands.clone(), store.clone());
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
@@ -107,6 +112,7 @@ impl App {
             dead_letters: store.clone(),
             archive: archive.clone(),
             listener: Some(hearing.clone()),
+            twins: Some(twins.clone()),
             traces: Arc::new(Traces::new(config.trace.keep)),
             clock: clock.clone(),
             states: States::default(),
@@ -117,12 +123,14 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
+        receiver.serve_mailboxes(Arc::new(commands.clone()));
         let keyring = Arc::new(Keyring::open(store.clone()).await?);
         let formats: Arc<dyn Formats> = Arc::new(BodyFormats::new()?);
         let coap = coap::api(config, (&pipeline, &keyring, &formats), receiver.tasks())?;
         let parts = Parts {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),
+            commands: commands.dispatcher.clone(),
             keyring,
             formats,
             unique: device_api::unique_keys()?,
@@ -131,12 +139,11 @@ impl App {
         };
         let device_api = DeviceApi::new(parts, device_api::settings(config));
         let operations = Operations::new(
-            receiver.clone(),
-            device_api.clone(),
-            coap.clone(),
+            (receiver.clone(), device_api.clone(), coap.clone()),
             pipeline.clone(),
             codecs.clone(),
             commands.clone(),
+            courier.clone(),
             token,
         );
         let router = receiver
@@ -150,7 +157,7 @@ impl App {
             device_api: device_api.clone(),
             operations: operations.clone(),
             outbox: store.clone(),
-            dead_letters: store,
+            dead_letters: store.clone(),
             keep_dead_letters: config.dead_letters.keep,
             commands: commands.clone(),
         };
@@ -160,11 +167,13 @@ impl App {
             tokio::spawn(async move { timing.run_timer().await }),
             tokio::spawn(async move { dedup.run().await }),
             tokio::spawn(housekeeping.run()),
+            tokio::spawn(courier.clone().run()),
         ];
         tasks.extend(start_commands(&commands));
         if config.commands.from_hub {
             hub.receive(Arc::new(HubInbox {
                 commands: commands.clone(),
+                wishes: Wishes { twins, registry: store, hub: IntegrationName::parse("hub")? },
                 delivery: delivery.clone(),
                 clock,
                 unknown: IntegrationName::parse("hub")?,
@@ -184,6 +193,7 @@ impl App {
             workshop,
             codecs,
             commands,
+            courier,
             hub,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
@@ -213,6 +223,7 @@ impl App {
         let sources = sources::table(config, Some(&self.receiver.table()))?;
         let codecs = self.workshop.table(config)?;
         self.commands.ways.replace(config)?;
+        self.courier.replace(config);
         self.codecs.replace(codecs);
         self.receiver.replace(sources);
         self.device_api.replace(device_api::settings(config));
@@ -222,9 +233,10 @@ impl App {
         Ok(())
     }
 
-    /// From now on `/readyz` says no.
+    /// From now on `/readyz` says no, and nobody waits for commands.
     pub fn set_closing(&self) {
         self.operations.set_closing();
+        self.device_api.set_closing();
     }
 
     /// Brings everything that was accepted to the hub or onto the disk, then ends every task. Call it when no more requests

@@ -1,8 +1,10 @@
 //! Commands in this process: the dispatcher, the ways down, what comes from the hub, what clouds report. Not here: the life
 //! of a command (`bridge_core::command`), routes.
 
+mod http;
 mod inbox;
 pub(crate) mod json;
+mod mailboxes;
 mod ways;
 
 use std::sync::{Arc, OnceLock};

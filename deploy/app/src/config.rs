@@ -44,7 +44,9 @@ pub use cidr::{Cidr, CidrError};
 pub use coap::Coap;
 pub use codecs::CodecConfig;
 pub use commands::Commands;
-pub use connector::{CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo};
+pub use connector::{
+    CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo, WayManner,
+};
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use devices_api::{DevicesApi, Gateway};
 pub use downlink::Downlink;

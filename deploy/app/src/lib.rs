@@ -18,6 +18,7 @@ mod replay;
 mod server;
 mod sources;
 pub mod tryout;
+mod twins;
 
 pub use ::coap::{Closing, CoapApi, serve as serve_coap};
 pub use assemble::{App, open_tool_store, operator_token_path};

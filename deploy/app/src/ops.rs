@@ -1,8 +1,10 @@
 //! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
-//! `/operator/replay`, `/operator/commands`, and the description of the whole interface. Not here: what sources send.
+//! `/operator/replay`, `/operator/commands`, `/operator/devices/{id}/state`, and the description of the whole
+//! interface. Not here: what sources send.
 
 mod commands;
 mod rejections;
+mod twins;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,6 +28,7 @@ use crate::commands::Commands;
 use crate::metrics::{self, Counters, Extra};
 use crate::replay::ReplayRequest;
 use crate::tryout::{self, Trial};
+use crate::twins::Courier;
 
 /// What the routes look at.
 #[derive(Clone)]
@@ -38,6 +41,7 @@ struct Inner {
     pipeline: Arc<Pipeline>,
     codecs: Arc<CodecSet>,
     commands: Commands,
+    courier: Courier,
     token: Auth,
     extra: std::sync::Mutex<Backlog>,
     closing: AtomicBool,
@@ -55,12 +59,11 @@ pub(crate) struct Backlog {
 impl Operations {
     /// Routes over these parts; `token` guards the traces.
     pub(crate) fn new(
-        receiver: Receiver,
-        device_api: DeviceApi,
-        coap: Option<CoapApi>,
+        (receiver, device_api, coap): (Receiver, DeviceApi, Option<CoapApi>),
         pipeline: Arc<Pipeline>,
         codecs: Arc<CodecSet>,
         commands: Commands,
+        courier: Courier,
         token: Auth,
     ) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
@@ -71,6 +74,7 @@ impl Operations {
             pipeline,
             codecs,
             commands,
+            courier,
             token,
             extra,
             closing,
@@ -89,6 +93,7 @@ impl Operations {
             .route("/operator/replay", post(replay))
             .route("/operator/commands", get(commands::list).post(commands::send))
             .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
+            .route("/operator/devices/{id}/state", get(twins::show).patch(twins::change))
             .merge(crate::openapi::router())
             .layer(axum::middleware::map_response(rejections::as_problem))
             .with_state(self.clone())

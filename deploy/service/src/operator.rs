@@ -40,6 +40,11 @@ impl Operator {
         self.ask(Method::POST, path, body.to_string().into()).await
     }
 
+    /// `PATCH /operator/…` with JSON.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::PATCH, path, body.to_string().into()).await
+    }
+
     /// `DELETE /operator/…`.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::DELETE, path, Bytes::new()).await

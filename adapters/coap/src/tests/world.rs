@@ -117,6 +117,7 @@ impl World {
             dead_letters: store.clone(),
             archive: None,
             listener: None,
+            twins: None,
             traces: Arc::new(Traces::new(100)),
             clock: clock.clone(),
             states: States::default(),

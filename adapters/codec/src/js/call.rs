@@ -35,7 +35,7 @@ pub(super) fn run<'js>(
     }
     args.push_arg(input.port_value(ctx))?;
     if entry.style == Style::Object {
-        input.push_object(ctx, &mut args)?;
+        input.push_object(ctx, shape, &mut args)?;
     } else {
         args.push_arg(())?;
         args.push_arg(input.variables_object(ctx)?)?;

@@ -15,7 +15,7 @@ use super::answer::Answer;
 use super::error::{Fault, ScriptError};
 use super::input::CallInput;
 use super::realm::{self, Place, Realm};
-use super::scheduler::{self, Done, Job, Patience, Scheduler, Work, hung, lock, try_lock};
+use super::scheduler::{self, Done, Job, Patience, Scheduler, Work, hung, lock};
 use super::script::{Entry, Function, Inner, Script, Shape};
 use super::watchdog;
 
@@ -38,7 +38,8 @@ pub struct HostConfig {
     pub deadline: Duration,
     /// Heap of one script's engine, in bytes. An engine takes 190 kB of it by itself.
     pub heap_bytes: usize,
-    /// Engines that are kept between calls, at some 400 kB each. A script beyond them is loaded again (2 ms).
+    /// Engines that are kept between calls, at some 400 kB each. A script has one, or one for each thread when it is
+    /// called by many at a time. One that finds none is loaded again (4 ms).
     pub loaded: usize,
     /// Calls that may wait, per thread; half of them of one script.
     pub queue: usize,
@@ -190,10 +191,8 @@ impl JsHost {
     /// How the host is now.
     pub fn stats(&self) -> Stats {
         let (workers, abandoned, queued) = self.0.scheduler.counts();
-        // One that is locked runs at this moment.
-        let has_engine = |script: Arc<Inner>| try_lock(&script.realm).is_none_or(|engine| engine.is_some());
-        let kept = |script: &Weak<Inner>| script.upgrade().is_some_and(has_engine);
-        let loaded = lock(&self.0.loaded).iter().filter(|script| kept(script)).count();
+        let loaded =
+            lock(&self.0.loaded).iter().filter_map(Weak::upgrade).map(|script| script.engines.count()).sum();
         Stats { workers, abandoned, queued, loaded }
     }
 }
@@ -229,9 +228,7 @@ impl Shared {
         match work {
             Work::Check => realm::check(script, self.limits()).map(Done::Checked),
             Work::Call { shape, entry, function, input } => {
-                script.wanted.fetch_add(1, Ordering::AcqRel);
-                let mut engine = lock(&script.realm);
-                script.wanted.fetch_sub(1, Ordering::AcqRel);
+                let mut engine = script.engines.take_turn(self.config.workers);
                 let realm = match engine.take() {
                     Some(realm) => realm,
                     None => self.load(script, shape)?,
@@ -290,23 +287,23 @@ impl Shared {
         let mut loaded = lock(&self.loaded);
         loaded.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(script)));
         loaded.push(Arc::downgrade(script));
-        if loaded.len() <= self.config.loaded.max(1) {
-            return Ok(realm);
+        let mut scripts: Vec<Arc<Inner>> = loaded.iter().filter_map(Weak::upgrade).collect();
+        // This one's place is locked, so it counts.
+        let mut engines: usize = scripts.iter().map(|script| script.engines.count()).sum();
+        scripts.retain(|other| other.id != script.id);
+        scripts.sort_by_key(|other| other.used.load(Ordering::Relaxed));
+        let mut evicted = Vec::new();
+        for oldest in scripts {
+            if engines <= self.config.loaded.max(1) {
+                break;
+            }
+            engines -= oldest.engines.count();
+            loaded.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&oldest)));
+            evicted.push(oldest);
         }
-        let oldest = loaded
-            .iter()
-            .enumerate()
-            .filter_map(|(index, other)| Some((other.upgrade()?, index)))
-            .filter(|(other, _)| other.id != script.id)
-            .min_by_key(|(other, _)| other.used.load(Ordering::Relaxed));
-        if let Some((oldest, index)) = oldest {
-            loaded.swap_remove(index);
-            drop(loaded);
-            // One that runs at this moment keeps its engine: one too many for as long as it is used. Waiting for it
-            // could be for ever, as it may wait for this one.
-            let evicted = try_lock(&oldest.realm).and_then(|mut engine| engine.take());
-            drop(evicted);
-        }
+        drop(loaded);
+        // One that runs at this moment keeps its engine: one too many for as long as it is used.
+        evicted.iter().for_each(|oldest| oldest.engines.drop_idle());
         Ok(realm)
     }
 

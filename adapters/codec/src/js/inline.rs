@@ -3,17 +3,13 @@
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::answer::Answer;
 use super::error::ScriptError;
 use super::host::Shared;
 use super::input::CallInput;
-use super::realm::{Called, Place, Realm, engine_fault};
-use super::scheduler::try_lock;
-use super::script::{Entry, Function, Inner, Script};
+use super::realm::{Called, Place, engine_fault};
+use super::script::{Entry, Function, Script};
 
 impl Shared {
     /// The answer, when the call may run here and came to an end here. None leaves it to a thread of the host: the
@@ -29,7 +25,7 @@ impl Shared {
         if !self.config.inline || script.shape.writes_big_integers || !inner.standing.is_good() {
             return None;
         }
-        let mut engine = self.free_engine(inner)?;
+        let mut engine = inner.engines.find(self.spin)?;
         // Not dropped when the engine's wrapper panics, as it may panic again.
         let mut realm = ManuallyDrop::new(engine.take()?);
         let call = || realm.call(inner, entry, function, input, Place::Caller);
@@ -51,21 +47,5 @@ impl Shared {
         }
         inner.standing.record(took, true);
         Some(answer)
-    }
-
-    /// Waits for less than a hand-over takes. Threads of the host come first: they wait for a call that came earlier.
-    fn free_engine<'s>(&self, script: &'s Inner) -> Option<MutexGuard<'s, Option<Realm>>> {
-        let mut start = None;
-        loop {
-            if script.wanted.load(Ordering::Acquire) == 0
-                && let Some(engine) = try_lock(&script.realm)
-            {
-                return Some(engine);
-            }
-            if start.get_or_insert_with(Instant::now).elapsed() >= self.spin {
-                return None;
-            }
-            std::hint::spin_loop();
-        }
     }
 }

@@ -20,7 +20,8 @@
 //!   `JSON.stringify`) is thrown out at once; a script that uses it regularly does not earn standing, and one with `1n`
 //!   in its text never does. A test calls every function that a script can reach with the worst that it can be given,
 //!   and knows by name those that are not metered.
-//! - An engine that is busy is waited for no longer than a hand-over takes, and threads of the host come first.
+//! - An engine that is busy is waited for no longer than a hand-over takes, and threads of the host come first. A script
+//!   whose callers are often in each other's way gets another engine.
 //!
 //! What remains is between two looks at the clock, which are ten thousand steps apart: operators have no meter. The
 //! worst loops found, over copies of the largest list or text that fits (`[...list]`), stall their caller for one to two
@@ -40,13 +41,14 @@
 //! it in a roundabout way while it decodes finds its addition ignored (sloppy mode) or a TypeError (strict mode).
 //! The guarantee ends at the clock, at `Math.random`, and at errors of the engine itself.
 //!
-//! `this.f` and `globalThis.f` do not find the script's functions, which are local; `module` and `exports` exist when
-//! the script speaks of them. Missing: `require`, `Proxy`, `WeakMap`, `WeakRef`, `Atomics`, `Buffer`, timers.
+//! `this.f` and `globalThis.f` do not find the script's functions, which are local; `module` and `exports`,
+//! `input.radio` and `input.previous` exist when the script's text speaks of them. Missing: `require`, `Proxy`, `WeakMap`, `WeakRef`, `Atomics`, `Buffer`, timers.
 
 mod answer;
 mod call;
 mod clock;
 mod context;
+mod engines;
 mod error;
 mod host;
 mod inline;

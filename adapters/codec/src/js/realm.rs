@@ -92,20 +92,24 @@ pub(super) fn check(script: &Inner, limits: Limits) -> Result<Shape, ScriptError
         let all = ENTRIES.iter().map(|(_, entry)| entry.name);
         let handles = open(&ctx, script, all).map_err(|error| realm.failed(&ctx, script, error))?;
         let handles = Handles(&handles);
+        let wants_module = script.speaks_of(&["module", "exports"]);
         let names: Vec<&str> = ENTRIES.iter().map(|(_, entry)| entry.name).collect();
         let look = || -> Result<(Vec<String>, bool), Stop> {
             handles.remember().call::<_, ()>(())?;
             realm.clock.arm(limits.deadline);
-            let found = handles.entries().call((handles.factory(), names, script.wants_module()))?;
+            let found = handles.entries().call((handles.factory(), names, wants_module))?;
             realm.clock.disarm();
             Ok((found, handles.changed().call(())?))
         };
         let (found, changed) = look().map_err(|stop| realm.stopped(&ctx, script, stop))?;
         let shape = Shape {
             changes_built_ins: changed || script.assigns_to_prototype(),
-            wants_module: script.wants_module(),
+            wants_module,
             writes_big_integers: script.writes_big_integers(),
-            catches: script.catches(),
+            // A promise does too.
+            catches: script.speaks_of(&["catch", "finally", "async", "Promise"]),
+            wants_radio: script.speaks_of(&["radio"]),
+            wants_previous: script.speaks_of(&["previous"]),
             ..Shape::new(&found)
         };
         if shape.entries.iter().all(Option::is_none) {

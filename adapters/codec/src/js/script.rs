@@ -1,9 +1,9 @@
 //! A script, its functions and their styles. Not here: running it ([`super::realm`]).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::realm::Realm;
+use super::engines::Engines;
 use super::standing::Standing;
 
 /// What a script can be asked for.
@@ -38,10 +38,7 @@ pub(super) struct Inner {
     pub(super) refused: AtomicBool,
     /// The host's count of calls when this one was called last.
     pub(super) used: AtomicU64,
-    /// Locked while it runs; none when it was not used for long.
-    pub(super) realm: Mutex<Option<Realm>>,
-    /// Threads of the host that want the engine.
-    pub(super) wanted: AtomicUsize,
+    pub(super) engines: Engines,
     pub(super) standing: Standing,
 }
 
@@ -58,6 +55,9 @@ pub(super) struct Shape {
     pub(super) writes_big_integers: bool,
     /// It may go on after an error.
     pub(super) catches: bool,
+    /// It speaks of `radio`, and of `previous`.
+    pub(super) wants_radio: bool,
+    pub(super) wants_previous: bool,
 }
 
 /// A function of the script.
@@ -99,6 +99,16 @@ impl Script {
     /// Whether it has this function.
     pub fn has(&self, function: Function) -> bool {
         self.shape.entries[function as usize].is_some()
+    }
+
+    /// Whether it speaks of `radio`. A script that does not is not told of it.
+    pub fn wants_radio(&self) -> bool {
+        self.shape.wants_radio
+    }
+
+    /// Whether it speaks of `previous`. A script that does not is not told of it.
+    pub fn wants_previous(&self) -> bool {
+        self.shape.wants_previous
     }
 }
 
@@ -145,20 +155,14 @@ impl Inner {
             source: source.into(),
             refused: AtomicBool::new(false),
             used: AtomicU64::new(0),
-            realm: Mutex::new(None),
-            wanted: AtomicUsize::new(0),
+            engines: Engines::default(),
             standing: Standing::default(),
         }
     }
 
-    /// Whether the source may speak of `module` or `exports`, escaped letters included.
-    pub(super) fn wants_module(&self) -> bool {
-        ["module", "exports", "\\u"].iter().any(|word| self.source.contains(word))
-    }
-
-    /// Whether the source may catch an error, also as a promise does, escaped letters included.
-    pub(super) fn catches(&self) -> bool {
-        ["catch", "finally", "async", "Promise", "\\u"].iter().any(|word| self.source.contains(word))
+    /// Whether the source may speak of one of these, escaped letters included.
+    pub(super) fn speaks_of(&self, words: &[&str]) -> bool {
+        words.iter().chain(&["\\u"]).any(|word| self.source.contains(word))
     }
 
     /// Whether the text has a literal such as `1n` or `0xffn`; also in a comment.

@@ -24,6 +24,8 @@ pub(super) struct MessageJson<'a> {
     time: Option<bridge_core::Timestamp>,
     #[serde(serialize_with = "text")]
     received_at: bridge_core::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
     #[serde(skip_serializing_if = "is_false")]
     superseded: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -63,6 +65,7 @@ impl<'a> MessageJson<'a> {
             kind: message.kind.as_str(),
             time: message.time,
             received_at: message.received_at,
+            version: message.state_version(),
             superseded: message.superseded,
             replayed: message.replayed,
             corrects: message.corrects,
@@ -73,7 +76,7 @@ impl<'a> MessageJson<'a> {
             location: content.location.as_ref(),
             radio: content.radio.as_ref(),
             raw: content.raw.as_ref().map(RawJson::of),
-            data: (!content.data.is_empty()).then_some(&content.data),
+            data: (!content.data.is_empty() && message.state_version().is_none()).then_some(&content.data),
             warnings: &content.warnings,
         }
     }

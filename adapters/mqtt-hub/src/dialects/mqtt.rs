@@ -44,8 +44,8 @@ impl MqttDialect {
             (Some(id), Kind::Connection) if !message.superseded => {
                 (format!("{prefix}devices/{id}/connection"), true)
             }
-            // What an operator sends again is not the newest state.
-            (Some(id), Kind::Properties) if !message.replayed => {
+            // What an operator sends again is not the newest state, and what came too late is not either.
+            (Some(id), Kind::Properties) if !message.replayed && !message.superseded => {
                 (format!("{prefix}devices/{id}/properties"), true)
             }
             (Some(id), Kind::CommandStatus) => {
@@ -105,11 +105,22 @@ impl Dialect for MqttDialect {
         Some((DeviceId::parse(device).ok()?, name))
     }
 
+    fn desired_filter(&self) -> String {
+        format!("{}devices/+{DESIRED}", self.prefix)
+    }
+
+    fn desired(&self, topic: &str) -> Option<DeviceId> {
+        let device = topic.strip_prefix(&*self.prefix)?.strip_prefix("devices/")?.strip_suffix(DESIRED)?;
+        DeviceId::parse(device).ok()
+    }
+
     fn death(&self) -> Publication<'static> {
         self.bridge_connection(&json!({ "online": false }))
     }
 }
 
+/// Ends the topics of what is wanted of a device.
+const DESIRED: &str = "/properties/desired";
 /// Bytes that the JSON of most messages fits into.
 const USUAL: usize = 1024;
 
@@ -209,6 +220,43 @@ mod tests {
         let want =
             ["id", "device", "source", "integration", "kind", "receivedAt", "measurements", "warnings"];
         assert_eq!(keys, want);
+    }
+
+    #[test]
+    fn a_reported_state_is_retained_with_its_version_and_others_are_events() {
+        let mut state = Message { kind: Kind::Properties, ..message() };
+        state.content.data.insert("version".into(), 7.into());
+        let dialect = dialect(Encoding::Json);
+        let publication = dialect.publication(&state);
+        assert_eq!(
+            (publication.topic.as_str(), publication.retain),
+            ("devices/eui-70b3d57ed005a4b2/properties", true)
+        );
+        let written = body(&publication);
+        assert_eq!((&written["version"], &written["properties"]["temperature"]), (&json!(7), &json!(21.5)));
+        assert!(written.get("data").is_none());
+        for old in [Message { superseded: true, ..state.clone() }, Message { replayed: true, ..state }] {
+            let publication = dialect.publication(&old);
+            assert_eq!(
+                (publication.topic.as_str(), publication.retain),
+                ("devices/eui-70b3d57ed005a4b2/events/properties", false)
+            );
+        }
+    }
+
+    #[test]
+    fn topics_of_wishes_name_devices() {
+        let dialect = MqttDialect { prefix: "site/".into(), ..dialect(Encoding::Json) };
+        assert_eq!(dialect.desired_filter(), "site/devices/+/properties/desired");
+        let named = |topic| dialect.desired(topic).map(|device| device.to_string());
+        assert_eq!(named("site/devices/d1/properties/desired").as_deref(), Some("d1"));
+        for topic in [
+            "devices/d1/properties/desired",
+            "site/devices/d1/properties",
+            "site/devices/d 1/properties/desired",
+        ] {
+            assert_eq!(named(topic), None, "{topic}");
+        }
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod write;
 
 pub(crate) use read::{ConnAck, Incoming, Received, next_packet};
 pub(crate) use reason::{connect_refusal, disconnect_reason, publish_answer};
-pub(crate) use write::{Connect, Session, connect, disconnect, pingreq, puback, publish, subscribe};
+pub(crate) use write::{Connect, Kept, Session, connect, disconnect, pingreq, puback, publish, subscribe};

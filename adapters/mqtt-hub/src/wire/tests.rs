@@ -178,11 +178,15 @@ fn a_subscriber_keeps_its_session_and_acknowledges() {
     assert!(!new.clean_start);
     assert_eq!(new.properties.unwrap().session_expiry_interval, Some(600));
 
-    let v4::Packet::Subscribe(old) = read_v4(bytes(|out| subscribe(out, Protocol::V311, 1, "a/+/b"))) else {
+    let v4::Packet::Subscribe(old) =
+        read_v4(bytes(|out| subscribe(out, Protocol::V311, 1, "a/+/b", Kept::Never)))
+    else {
         panic!("no SUBSCRIBE")
     };
     assert_eq!((old.pkid, old.filters[0].path.as_str()), (1, "a/+/b"));
-    let v5::Packet::Subscribe(new) = read_v5(bytes(|out| subscribe(out, Protocol::V5, 1, "a/+/b"))) else {
+    let v5::Packet::Subscribe(new) =
+        read_v5(bytes(|out| subscribe(out, Protocol::V5, 1, "a/+/b", Kept::Never)))
+    else {
         panic!("no SUBSCRIBE")
     };
     assert_eq!(new.filters[0].retain_forward_rule, v5::RetainForwardRule::Never);

@@ -116,8 +116,17 @@ pub(crate) fn publish(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, pub
     out.extend(payload);
 }
 
-/// Appends a SUBSCRIBE to one filter with QoS 1 (section 3.8). MQTT 5: without what is retained there.
-pub(crate) fn subscribe(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, filter: &str) {
+/// What of that which is retained a subscription brings (section 3.8.3.1). MQTT 3.1.1 brings all of it each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nothing.
+    Never,
+    /// All, when the session is new.
+    Once,
+}
+
+/// Appends a SUBSCRIBE to one filter with QoS 1 (section 3.8).
+pub(crate) fn subscribe(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, filter: &str, kept: Kept) {
     let v5 = protocol == Protocol::V5;
     out.push(SUBSCRIBE);
     variable_integer(out, 2 + usize::from(v5) + 2 + filter.len() + 1);
@@ -126,7 +135,11 @@ pub(crate) fn subscribe(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, f
         variable_integer(out, 0);
     }
     text(out, filter);
-    out.push(if v5 { 0x01 | 0x20 } else { 0x01 });
+    out.push(match (protocol, kept) {
+        (Protocol::V311, _) => 0x01,
+        (Protocol::V5, Kept::Never) => 0x01 | 0x20,
+        (Protocol::V5, Kept::Once) => 0x01 | 0x10,
+    });
 }
 
 /// Appends a PUBACK: the publish with this packet identifier is taken.

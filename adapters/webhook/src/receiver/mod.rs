@@ -1,12 +1,14 @@
 //! Receives the requests of every integration: one loop of method, authentication, limits, decoding, delivery, answer.
 //! A connector cannot forget any of it. Not here: what a body means (connectors), what happens to an uplink (core).
 
+mod mailboxes;
 mod source;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -24,9 +26,10 @@ use http_edge::{Refused, body, client, refused};
 use percent_encoding::percent_decode_str;
 
 pub use http_edge::{Auth, LogGate, Problem, RateLimit, SecretDigest, Tasks};
+pub use mailboxes::Mailboxes;
 pub use source::{Source, SourceTable};
 
-use crate::connector::{Reply, Request};
+use crate::connector::{Letter, Reply, Request};
 
 /// Below it are the integrations.
 const PREFIX: &str = "/webhooks/";
@@ -40,8 +43,9 @@ struct Inner {
     table: RwLock<Arc<SourceTable>>,
     /// Is this peer a proxy whose `X-Forwarded-For` counts?
     is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-    body_timeout: std::time::Duration,
+    body_timeout: Duration,
     tasks: Tasks,
+    mailboxes: OnceLock<Arc<dyn Mailboxes>>,
 }
 
 impl Receiver {
@@ -50,7 +54,7 @@ impl Receiver {
         pipeline: Arc<Pipeline>,
         table: SourceTable,
         is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-        body_timeout: std::time::Duration,
+        body_timeout: Duration,
     ) -> Self {
         Self(Arc::new(Inner {
             pipeline,
@@ -58,7 +62,13 @@ impl Receiver {
             is_trusted_proxy,
             body_timeout,
             tasks: Tasks::default(),
+            mailboxes: OnceLock::new(),
         }))
+    }
+
+    /// From now on answers carry what these have. A second call changes nothing.
+    pub fn serve_mailboxes(&self, mailboxes: Arc<dyn Mailboxes>) {
+        let _ = self.0.mailboxes.set(mailboxes);
     }
 
     /// Answers the paths of [`is_webhook`](Self::is_webhook).
@@ -204,7 +214,7 @@ impl Receiver {
             }
         };
         tracer.step(Step::Decoded, clock.now());
-        let response = self.deliver(source.clone(), arrived, decoded, tracer).await;
+        let response = self.deliver(source.clone(), arrived, decoded, (tracer, entered)).await;
         source.integration.counters.latency.observe(clock.now().saturating_duration_since(entered));
         response
     }
@@ -234,7 +244,7 @@ impl Receiver {
         source: Arc<Source>,
         arrived: Arrived,
         decoded: Decoded,
-        tracer: Tracer,
+        (tracer, entered): (Tracer, Instant),
     ) -> Response {
         let inner = self.0.clone();
         // When the sender hangs up, what was begun is still brought to its end.
@@ -249,7 +259,17 @@ impl Receiver {
                 tracer,
             };
             let verdicts = inner.pipeline.accept(intake).await;
-            answer(&source, &arrived, &verdicts)
+            if let Some(after) = to_repeat(&verdicts) {
+                return Problem::unavailable(after).into_response();
+            }
+            let letters = match inner.mailboxes.get() {
+                Some(mailboxes) => {
+                    let asked = (&*source, &arrived.as_request());
+                    mailboxes::letters(&**mailboxes, asked, &*inner.pipeline.clock, entered).await
+                }
+                None => Vec::new(),
+            };
+            answer(&source, &arrived, &verdicts, &letters)
         });
         match work.await {
             Ok(response) => response,
@@ -312,16 +332,18 @@ fn unknown_integration() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-integration", "Unknown integration", detail)
 }
 
-/// The one place where verdicts become a status.
-fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict]) -> Response {
+/// When the sender is to come again with all of it.
+fn to_repeat(verdicts: &[Verdict]) -> Option<Duration> {
     let retry = verdicts.iter().filter_map(|verdict| match verdict {
         Verdict::Retry(after) => Some(*after),
         _ => None,
     });
-    if let Some(after) = retry.max() {
-        return Problem::unavailable(after).into_response();
-    }
-    match source.decode.reply(&arrived.as_request(), verdicts) {
+    retry.max()
+}
+
+/// The one place where the others become a status.
+fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict], letters: &[Letter]) -> Response {
+    match source.decode.reply(&arrived.as_request(), verdicts, letters) {
         Reply::NoContent => StatusCode::NO_CONTENT.into_response(),
         Reply::Empty => StatusCode::OK.into_response(),
         Reply::Json(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),

@@ -5,15 +5,20 @@ use std::sync::Arc;
 use bridge_core::command::{CommandName, Draft, Reply, RequestKey};
 use bridge_core::commands::SubmitError;
 use bridge_core::delivery::Delivery;
-use bridge_core::ports::{Arrival, BoxFuture, Clock, CommandFilter, Commands as _, Inbox, StoreResult};
-use bridge_core::{Content, IdempotencyKey, IntegrationName, Kind, Message, MessageId};
+use bridge_core::ports::{
+    Arrival, BoxFuture, Clock, CommandFilter, Commands as _, Desired, Inbox, StoreResult,
+};
+use bridge_core::{Content, DeviceId, IdempotencyKey, IntegrationName, Kind, Message, MessageId};
 use serde_json::Value;
 
 use super::Commands;
+use crate::twins::{Refused, Wishes};
 
 /// Takes commands from the hub.
 pub(crate) struct HubInbox {
     pub(crate) commands: Commands,
+    /// Takes wishes for the state of devices.
+    pub(crate) wishes: Wishes,
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Stands in events about commands for devices that nobody knows.
@@ -38,7 +43,25 @@ impl Inbox for HubInbox {
                 }
                 Err(refused) => {
                     tracing::warn!(%refused, device = %arrival.device, name = arrival.name, "a command was refused");
-                    self.tell(&arrival, &refused.to_string()).await
+                    let what = ("command", arrival.name.as_str());
+                    self.tell(&arrival.device, what, arrival.packet, &refused.to_string()).await
+                }
+            }
+        })
+    }
+
+    fn desire(&self, desired: Desired) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let device = &desired.device;
+            match self.wishes.take(&desired).await {
+                Ok(()) => true,
+                Err(Refused::Later(error)) => {
+                    tracing::warn!(%error, %device, "a wish could not be kept; it comes again");
+                    false
+                }
+                Err(Refused::Never(why)) => {
+                    tracing::warn!(why, %device, "a wish for the state of a device was refused");
+                    self.tell(device, ("properties", "desired"), 0, &why).await
                 }
             }
         })
@@ -78,21 +101,17 @@ impl HubInbox {
             .any(|key| key.rsplit_once('-').is_some_and(|(before, _)| before == came)))
     }
 
-    /// Tells the hub why a command was refused: an event of the device. True when somebody is responsible for it.
-    async fn tell(&self, arrival: &Arrival, why: &str) -> bool {
+    /// Tells the hub why something was refused: an event of the device. True when somebody is responsible for it.
+    async fn tell(&self, device: &DeviceId, (kind, name): (&str, &str), packet: u16, why: &str) -> bool {
         let now = self.clock.wall();
         let mut content = Content::default();
-        content.data.insert("command".into(), arrival.name.clone().into());
+        content.data.insert(kind.into(), name.into());
         content.data.insert("detail".into(), why.into());
-        let parts: [&[u8]; 4] = [
-            b"refused",
-            arrival.device.as_str().as_bytes(),
-            &now.as_millis().to_be_bytes(),
-            &arrival.packet.to_be_bytes(),
-        ];
+        let parts: [&[u8]; 4] =
+            [b"refused", device.as_str().as_bytes(), &now.as_millis().to_be_bytes(), &packet.to_be_bytes()];
         let message = Message {
             id: MessageId::new(&self.unknown, &IdempotencyKey::from_parts(&parts)),
-            device: Some(arrival.device.clone()),
+            device: Some(device.clone()),
             source: "bridge".into(),
             integration: self.unknown.clone(),
             kind: Kind::Error,
@@ -104,7 +123,7 @@ impl HubInbox {
             reply: None,
             content,
         };
-        // Whatever becomes of the event: the command must not come again.
+        // Whatever becomes of the event: what was refused must not come again.
         let _ = self.delivery.submit(Arc::new(message)).await;
         true
     }

@@ -1,4 +1,5 @@
-//! The way to a device: its record, its integration's cloud, its codec, a call. Not here: what is in a call (`webhook`).
+//! The way to a device: its record, its integration's cloud, its codec; a call, or a mailbox. Not here: what is in a call
+//! or an answer (`webhook`), devices of the HTTP API ([`super::http`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,9 +19,11 @@ use codec::{CodecSet, Context};
 use http::{HeaderValue, Request, header};
 use http_caller::{Call, CallError, Caller};
 use serde_json::Value;
+use webhook::connector::WayDown;
 use webhook::connectors;
-use webhook::downlink::{Answered, Downlink, Heard};
+use webhook::downlink::{Answered, Downlink, Heard, Mailbox};
 
+use super::http::HttpWay;
 use crate::config::Config;
 use crate::tryout::parse_hex;
 
@@ -30,11 +33,19 @@ pub(crate) struct CloudWays {
     parts: Arc<Parts>,
 }
 
-type Table = HashMap<IntegrationName, Arc<CloudWay>>;
+type Table = HashMap<IntegrationName, Known>;
+
+/// A way of an integration.
+#[derive(Clone)]
+enum Known {
+    Cloud(Arc<CloudWay>),
+    Mailbox(Arc<MailboxWay>),
+    Http(Arc<HttpWay>),
+}
 
 /// What all ways share.
-struct Parts {
-    registry: Arc<dyn Registry>,
+pub(super) struct Parts {
+    pub(super) registry: Arc<dyn Registry>,
     codecs: Arc<CodecSet>,
     caller: Arc<Caller>,
     clock: Arc<dyn Clock>,
@@ -61,13 +72,29 @@ impl CloudWays {
             let way =
                 connectors::find(integration.connector).and_then(webhook::connector::Connector::downlink);
             let way = way.with_context(|| format!("{} has no way down", integration.name))?;
-            let cloud = (way.make)(&downlink.url, &downlink.settings)
-                .map_err(|errors| anyhow!("{}: {errors:?}", integration.name))?;
-            let mut token = HeaderValue::from_str(&format!("Bearer {}", downlink.token.expose()))
-                .with_context(|| format!("{}: the token cannot stand in a header", integration.name))?;
-            token.set_sensitive(true);
-            let way = CloudWay { cloud, token, parts: self.parts.clone() };
-            table.insert(integration.name.clone(), Arc::new(way));
+            let wrong = |errors| anyhow!("{}: {errors:?}", integration.name);
+            let known = match way {
+                WayDown::Mailbox(way) => {
+                    let mailbox = (way.make)(&downlink.settings).map_err(wrong)?;
+                    Known::Mailbox(Arc::new(MailboxWay { mailbox, parts: self.parts.clone() }))
+                }
+                WayDown::Api(way) => {
+                    let api = downlink.api.as_ref();
+                    let api = api.with_context(|| format!("{}: no token", integration.name))?;
+                    let cloud = (way.make)(&api.url, &downlink.settings).map_err(wrong)?;
+                    let mut token = HeaderValue::from_str(&format!("Bearer {}", api.token.expose()))
+                        .with_context(|| {
+                            format!("{}: the token cannot stand in a header", integration.name)
+                        })?;
+                    token.set_sensitive(true);
+                    Known::Cloud(Arc::new(CloudWay { cloud, token, parts: self.parts.clone() }))
+                }
+            };
+            table.insert(integration.name.clone(), known);
+        }
+        if config.devices_api.enabled {
+            let way = HttpWay { parts: self.parts.clone() };
+            table.insert(IntegrationName::parse(http_api::INTEGRATION)?, Known::Http(Arc::new(way)));
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         Ok(())
@@ -75,10 +102,22 @@ impl CloudWays {
 
     /// What an uplink says about commands.
     pub(crate) fn heard(&self, device: &DeviceRecord, uplink: &Uplink) -> Option<Heard> {
-        self.of(&device.integration)?.cloud.heard(uplink)
+        match self.of(&device.integration)? {
+            Known::Cloud(way) => way.cloud.heard(uplink),
+            Known::Mailbox(way) => way.mailbox.heard(uplink),
+            Known::Http(_) => None,
+        }
     }
 
-    fn of(&self, integration: &IntegrationName) -> Option<Arc<CloudWay>> {
+    /// The mailbox of an integration's devices.
+    pub(super) fn mailbox(&self, integration: &IntegrationName) -> Option<Arc<dyn Mailbox>> {
+        match self.of(integration)? {
+            Known::Mailbox(way) => Some(way.mailbox.clone()),
+            Known::Cloud(_) | Known::Http(_) => None,
+        }
+    }
+
+    fn of(&self, integration: &IntegrationName) -> Option<Known> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).get(integration).cloned()
     }
 }
@@ -94,7 +133,9 @@ impl Ways for CloudWays {
             }
             let integration = record.integration;
             Ok(match self.of(&integration) {
-                Some(way) => Route::To { integration, way },
+                Some(Known::Cloud(way)) => Route::To { integration, way },
+                Some(Known::Mailbox(way)) => Route::To { integration, way },
+                Some(Known::Http(way)) => Route::To { integration, way },
                 None => {
                     Route::NoWay(format!("integration {integration} has no downlink in the configuration"))
                 }
@@ -110,26 +151,55 @@ struct CloudWay {
     parts: Arc<Parts>,
 }
 
-impl CloudWay {
+impl Parts {
     /// The bytes for the device: those that stand in the arguments, or what its codec makes of them.
-    async fn encode(&self, device: &DeviceId, draft: &Draft) -> Result<Option<Payload>, String> {
-        if !self.cloud.takes_bytes() {
-            return Ok(None);
-        }
+    pub(super) async fn encode(&self, device: &DeviceId, draft: &Draft) -> Result<Option<Payload>, String> {
         if let Some(payload) = raw(&draft.arguments)? {
             return Ok(Some(payload));
         }
-        let record = self.parts.registry.get(device).await.map_err(|error| error.to_string())?;
+        let record = self.registry.get(device).await.map_err(|error| error.to_string())?;
         let Some(record) = record else { return Ok(None) };
-        let Some(codec) = self.parts.codecs.of_device(&record).filter(|codec| codec.encodes()) else {
+        let Some(codec) = self.codecs.of_device(&record).filter(|codec| codec.encodes()) else {
             return Ok(None);
         };
         let context = Context { device: Some(record.id.to_string()), ..Context::default() };
-        let encoded = codec.encode(&draft.arguments, context, self.parts.clock.wall()).await;
+        let encoded = codec.encode(&draft.arguments, context, self.clock.wall()).await;
         let encoded = encoded.map_err(|errors| format!("codec {:?}: {}", codec.name(), errors.join("; ")))?;
         Ok(Some(Payload { data: encoded.bytes, port: encoded.port }))
     }
+}
 
+/// The mailboxes of the devices of one integration.
+struct MailboxWay {
+    mailbox: Arc<dyn Mailbox>,
+    parts: Arc<Parts>,
+}
+
+impl Way for MailboxWay {
+    fn manner(&self) -> Manner {
+        Manner::Mailbox
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        device: &'a DeviceId,
+        draft: &'a Draft,
+    ) -> BoxFuture<'a, Result<Option<Payload>, String>> {
+        Box::pin(async move {
+            let payload = match &draft.payload {
+                Some(payload) => Some(payload.clone()),
+                None => self.parts.encode(device, draft).await?,
+            };
+            self.mailbox.fit(draft, payload).map(Some)
+        })
+    }
+
+    fn flight(&self, command: &Command) -> Flight {
+        self.mailbox.flight(command)
+    }
+}
+
+impl CloudWay {
     async fn call(&self, command: &Command, attempt: AttemptId) -> SendOutcome {
         let refused =
             |code, detail: String, again| SendOutcome::Refused { cause: Cause::new(code, detail), again };
@@ -187,7 +257,8 @@ impl Way for CloudWay {
         Box::pin(async move {
             let payload = match &draft.payload {
                 Some(payload) => Some(payload.clone()),
-                None => self.encode(device, draft).await?,
+                None if self.cloud.takes_bytes() => self.parts.encode(device, draft).await?,
+                None => None,
             };
             self.cloud.check(draft, payload.as_ref())?;
             Ok(payload)
@@ -204,7 +275,7 @@ impl Way for CloudWay {
 }
 
 /// The bytes in arguments of the form `{"hex": "01aa", "port": 2}` or `{"base64": "Aao=", "port": 2}`.
-fn raw(arguments: &Value) -> Result<Option<Payload>, String> {
+pub(super) fn raw(arguments: &Value) -> Result<Option<Payload>, String> {
     let Some(fields) = arguments.as_object() else { return Ok(None) };
     let text = |key: &str| fields.get(key).and_then(Value::as_str);
     let data = match (text("hex"), text("base64")) {

@@ -82,8 +82,8 @@ impl DevicesApi {
             REGISTER.iter().find(|(_, this)| *this == default.register).map_or("", |(word, _)| word);
         sheet.table(
             "devices_api",
-            "Devices that speak HTTP themselves: POST /v1/devices/ID/telemetry, PATCH /v1/devices/ID/properties. A device \
-             proves itself with a token: device-bridge devices token add ID.",
+            "Devices that speak HTTP themselves: POST /v1/devices/ID/telemetry, PATCH /v1/devices/ID/properties, and for \
+             their commands GET /v1/devices/ID/commands. A device proves itself with a token: device-bridge devices token add ID.",
         );
         sheet.explained("enabled", &default.enabled.to_string(), "Whether it is served.");
         sheet.explained(

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use bridge_core::command::CommandName;
 use bridge_core::naming::{Case, NamingRule};
 use bridge_core::registrar::{DeviceRule, Register};
 use bridge_core::{DeviceId, ExternalId, IntegrationName};
@@ -53,6 +54,8 @@ pub struct Integration {
     pub settings: Settings,
     /// How commands go down to its devices.
     pub downlink: Option<Downlink>,
+    /// The command that carries what is wanted of a device down to it; none when nothing does.
+    pub desired_command: Option<CommandName>,
 }
 
 /// Reads all integrations, in order of their names.
@@ -106,6 +109,7 @@ impl Integration {
         let codecs = read_codecs(&section, known_codecs);
         let settings = read_settings(&section, connector);
         let downlink = Downlink::read(&section, connector, surroundings);
+        let desired_command = section.optional("desired_command", |field| field.parse(CommandName::parse));
         section.finish();
         let (auth, connector) = (auth?, connector?.name);
         Some(move |name| Self {
@@ -120,6 +124,7 @@ impl Integration {
             codecs,
             settings,
             downlink,
+            desired_command,
         })
     }
 
@@ -150,6 +155,11 @@ impl Integration {
         );
         sheet.explained("rate", "0", "Messages per second that it may bring; 0 for no limit.");
         Downlink::describe(sheet, &name, connector.downlink.as_ref());
+        sheet.explained(
+            "desired_command",
+            &quoted("set"),
+            "The command that carries what is wanted of a device down to it; its arguments are what it has not reported yet. Default: none.",
+        );
         describe_devices(sheet, &name, connector.default_prefix);
         describe_settings(sheet, &name, connector);
     }

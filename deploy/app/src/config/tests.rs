@@ -1,6 +1,7 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
 mod coap;
+mod downlink;
 mod gateways;
 
 use std::collections::BTreeMap;
@@ -36,10 +37,19 @@ fn connectors() -> Vec<ConnectorInfo<'static>> {
         let message = "is not a service".to_owned();
         wrong.map(|_| SettingMistake { key: "service".into(), message }).into_iter().collect()
     }));
+    sigfox.downlink = Some(WayDownInfo {
+        manner: WayManner::Mailbox { example: "daily_budget = 4" },
+        settings: vec![("daily_budget", "Commands a day.")],
+        check: Box::new(|url, settings| {
+            assert_eq!(url, "");
+            let message = "is not a budget".to_owned();
+            let wrong = settings.get("daily_budget").filter(|budget| budget[..] != ["4"]);
+            wrong.map(|_| SettingMistake { key: "daily_budget".into(), message }).into_iter().collect()
+        }),
+    });
     let mut particle = info("particle", "Particle", "particle-", all.clone());
     particle.downlink = Some(WayDownInfo {
-        default_url: Some("https://api.example.com"),
-        token: "a token",
+        manner: WayManner::Api { default_url: Some("https://api.example.com"), token: "a token" },
         settings: vec![("product", "What the devices belong to.")],
         check: Box::new(|_, settings| {
             let message = "is not a product".to_owned();
@@ -474,7 +484,8 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
         let examples = match connector {
             "sigfox" => {
                 "body_limit = \"256KiB\"\ndevices.map = { \"1A2B3C\" = \"tank-7\" }\ncodec = \"cayenne\"\n\
-                 profiles = { \"dragino/lht65\" = \"cayenne\" }"
+                 profiles = { \"dragino/lht65\" = \"cayenne\" }\ndownlink = { daily_budget = 4 }\n\
+                 desired_command = \"set\""
             }
             "particle" => {
                 "downlink = { url = \"https://api.example.com\", token = { env = \"MY_PARTICLE_TOKEN\" }, \
@@ -567,29 +578,6 @@ fn mistakes_in_codecs_say_what_to_do() {
     }
     assert!(mistake_of_integration("codec = \"nobody\"").contains("there is no codec \"nobody\""));
     assert!(mistake_of_integration("profiles = { a = \"nobody\" }").contains("there is no codec \"nobody\""));
-}
-
-#[test]
-fn mistakes_in_ways_down_say_what_to_do() {
-    let told = |connector: &str, downlink: &str| {
-        mistakes(&format!(
-            "[integrations.farm]\nconnector = \"{connector}\"\ndownlink = {downlink}\n\
-             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"A\" }}] }}"
-        ))
-    };
-    for (downlink, wanted) in [
-        ("{}", "downlink.token: is missing"),
-        ("{ token = \"in the clear\" }", "a secret does not stand here itself"),
-        ("{ token = { env = \"A\" }, url = \"example.com\" }", "downlink.url: must be a URL"),
-        ("{ token = { env = \"A\" }, url = \"https://u:p@example.com\" }", "downlink.url: must be a URL"),
-        ("{ token = { env = \"A\" }, product = \"x\" }", "downlink.product: is not a product"),
-        ("{ token = { env = \"A\" }, zzz = 1 }", "downlink.zzz: is not a known key"),
-    ] {
-        let told = told("particle", downlink);
-        assert!(told.starts_with("1 mistake ") && told.contains(wanted), "{downlink}: {told}");
-        assert!(!told.contains("in the clear") && !told.contains("s3cr3t"), "{told}");
-    }
-    assert!(told("sigfox", "{ token = { env = \"A\" } }").contains("no command can be sent to Sigfox"));
 }
 
 #[test]

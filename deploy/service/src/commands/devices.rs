@@ -1,13 +1,16 @@
-//! `device-bridge devices`: list, show, import, approve, remove. Works on the store, also while the service runs.
+//! `device-bridge devices`: list, import, approve, remove; works on the store, also while the service runs. Their state is
+//! asked of the service.
 
 use std::path::{Path, PathBuf};
 
 use crate::terminal::say;
 use anyhow::{Context, bail};
 use app::config::Config;
-use bridge_core::ports::{Credentials, DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
+use bridge_core::ports::{Credentials, DeviceFilter, DeviceRecord, DeviceState, Insert, Registry, Twins};
 use bridge_core::{DeviceId, ExternalId, IntegrationName, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::operator::Operator;
 
 use super::tokens::{self, Tokens};
 
@@ -47,7 +50,15 @@ pub(crate) enum Devices {
     /// Tokens of devices that speak HTTP.
     #[command(subcommand)]
     Token(Tokens),
-    /// Forget devices, and their tokens. A device that is heard again registers again by its integration's rule.
+    /// Show what a device reported and what is wanted of it, and change the latter. The service must run.
+    State {
+        /// Its id.
+        id: String,
+        /// A merge patch in JSON: members of what is wanted, null for what is not wanted any more.
+        #[arg(long)]
+        desired: Option<String>,
+    },
+    /// Forget devices, their tokens and their state. A device that is heard again registers again by its integration's rule.
     Remove {
         /// Device ids.
         #[arg(required = true)]
@@ -60,6 +71,7 @@ pub(crate) async fn run(
     command: Devices,
     registry: &dyn Registry,
     credentials: &dyn Credentials,
+    twins: &dyn Twins,
     config: &Config,
 ) -> anyhow::Result<bool> {
     match command {
@@ -82,14 +94,33 @@ pub(crate) async fn run(
             .await
         }
         Devices::Token(command) => tokens::run(command, registry, credentials, now()?).await,
+        Devices::State { id, desired } => {
+            state(config, &id, desired.as_deref()).await?;
+            Ok(true)
+        }
         Devices::Remove { ids } => {
             for_each(&ids, async |id| {
                 credentials.remove_all(id).await?;
+                twins.remove(id).await?;
                 Ok(registry.remove(id).await?)
             })
             .await
         }
     }
+}
+
+async fn state(config: &Config, id: &str, desired: Option<&str>) -> anyhow::Result<()> {
+    let id = DeviceId::parse(id).with_context(|| format!("{id:?} is not a device id"))?;
+    let (operator, path) = (Operator::new(config)?, format!("devices/{id}/state"));
+    let state = match desired {
+        None => operator.get(&path).await?,
+        Some(text) => {
+            let desired: serde_json::Value = serde_json::from_str(text).context("--desired is not JSON")?;
+            operator.patch(&path, &serde_json::json!({ "desired": desired })).await?
+        }
+    };
+    say!("{state:#}");
+    Ok(())
 }
 
 async fn for_each(

@@ -1,11 +1,9 @@
 //! Calls on the thread of their caller: who gets one, and what becomes of it when it goes wrong.
 
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use futures_channel::oneshot;
 
-use super::super::scheduler::lock;
 use super::*;
 
 const DECODER: &str = "var calls = 0; function decodeUplink(input) { calls++; \
@@ -128,15 +126,15 @@ fn errors_of_the_script_are_errors_there_too() {
 fn a_busy_engine_is_left_to_the_threads_of_the_host() {
     let host = patient();
     let script = trusted(&host, DECODER);
-    let engine = lock(&script.inner.realm);
+    let engines = script.inner.engines.lock_all();
     let (sender, receiver) = oneshot::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| sender.send(decode(&host, &script, &[5])).unwrap());
         // A thread of the host waits for the engine: nobody overtakes it.
-        while script.inner.wanted.load(Ordering::Acquire) == 0 {
+        while script.inner.engines.waiting() == 0 {
             std::thread::yield_now();
         }
-        drop(engine);
+        drop(engines);
     });
     assert_eq!(wait(receiver).unwrap().unwrap().data["n"], 5);
     assert_eq!(host.stats().loaded, 1);
@@ -161,5 +159,5 @@ fn many_callers_of_one_script_get_their_own_answers() {
             });
         }
     });
-    assert_eq!(host.stats().loaded, 1);
+    assert!(host.stats().loaded <= HostConfig::default().workers);
 }

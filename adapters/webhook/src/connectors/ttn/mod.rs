@@ -43,7 +43,8 @@ use self::identity::{Part, Sender};
 use self::uplink::Form;
 use self::wire::{DISCRIMINATORS, Envelope};
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown, one,
+    ApiWay, AuthKind, Connector, Decode, Letter, Malformed, Reply, Request, Setting, SettingError, Settings,
+    WayDown, one,
 };
 use crate::connectors::fields;
 use crate::connectors::lenient::Field;
@@ -90,7 +91,7 @@ impl Connector for Ttn {
 }
 
 /// See [`push::Push`].
-static WAY_DOWN: WayDown = WayDown {
+static WAY_DOWN: WayDown = WayDown::Api(ApiWay {
     default_url: Some("https://eu1.cloud.thethings.network"),
     token: "an API key with the right to write downlink traffic",
     settings: &[
@@ -110,7 +111,7 @@ static WAY_DOWN: WayDown = WayDown {
             application: one(settings, "application").map(str::to_owned),
         }))
     },
-};
+});
 
 impl Decode for Ttn {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
@@ -134,7 +135,7 @@ impl Decode for Ttn {
     }
 
     /// Empty: The Things Stack keeps what is answered in its event log.
-    fn reply(&self, _request: &Request<'_>, _verdicts: &[Verdict]) -> Reply {
+    fn reply(&self, _: &Request<'_>, _: &[Verdict], _: &[Letter]) -> Reply {
         Reply::Empty
     }
 

@@ -1,4 +1,4 @@
-//! Whoever waits for a command of one device (a long poll) is woken when one arrives. Not here: time-outs.
+//! Whoever waits for something of one device (a long poll) is woken when it arrives. Not here: time-outs.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,10 +10,10 @@ use crate::signal::lock;
 
 /// See the module. Bounded by its callers: each of them is a request.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals(Mutex<HashMap<DeviceId, Vec<oneshot::Sender<()>>>>);
+pub(crate) struct Arrivals(Mutex<HashMap<DeviceId, Vec<oneshot::Sender<()>>>>);
 
 impl Arrivals {
-    pub(super) fn wait(&self, device: &DeviceId) -> oneshot::Receiver<()> {
+    pub(crate) fn wait(&self, device: &DeviceId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = lock(&self.0);
         let of_device = waiting.entry(device.clone()).or_default();
@@ -22,7 +22,7 @@ impl Arrivals {
         receiver
     }
 
-    pub(super) fn wake(&self, device: &DeviceId) {
+    pub(crate) fn wake(&self, device: &DeviceId) {
         let woken = lock(&self.0).remove(device);
         for sender in woken.into_iter().flatten() {
             // One that has gone needs no waking.
@@ -31,7 +31,7 @@ impl Arrivals {
     }
 
     /// Forgets those that have gone.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         lock(&self.0).retain(|_, senders| {
             senders.retain(|sender| !sender.is_canceled());
             !senders.is_empty()
