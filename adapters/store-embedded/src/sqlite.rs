@@ -17,6 +17,8 @@ const STEPS: [&str; 5] = [
     include_str!("schema_credentials.sql"),
     include_str!("schema_states.sql"),
 ];
+/// Statements that a connection keeps compiled: more than there are.
+const STATEMENTS: usize = 128;
 /// How long a connection waits for another process (a tool that writes).
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "cache_size", -1024)?;
         connection.pragma_update(None, "query_only", true)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     };
     open().map_err(|error: rusqlite::Error| store_error(&error))
@@ -67,7 +70,7 @@ fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::R
     let page: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
     let pages = (max_bytes / page.max(1)).clamp(64, u64::from(u32::MAX) - 2);
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if version(connection)? < STEPS.len() {
         // Two processes may come here at once: the second one finds the first one's schema.
         connection.execute_batch("BEGIN IMMEDIATE")?;

@@ -22,5 +22,6 @@ mod twins;
 
 pub use ::coap::{Closing, CoapApi, serve as serve_coap};
 pub use assemble::{App, open_tool_store, operator_token_path};
+pub use clock::SystemClock;
 pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;
