@@ -8,6 +8,7 @@ mod api;
 mod azure;
 mod body;
 mod caller;
+mod certificate;
 mod commands;
 mod fault;
 mod formats;
@@ -17,14 +18,16 @@ mod pattern;
 mod properties;
 mod route;
 mod settings;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod waiters;
 
 pub use api::{DeviceApi, Parts};
+pub use certificate::{CertificateDevice, CertificateForm, ClientCertificates, fingerprint, pem};
 pub use formats::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
-pub use settings::{Gateway, Settings};
+pub use settings::{Gateway, Settings, SigningSecret};
 
 /// The integration that devices of this API belong to, and the source of their messages.
 pub const INTEGRATION: &str = "http";

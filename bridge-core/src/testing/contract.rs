@@ -11,9 +11,10 @@ pub use twins::twins;
 use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Credential, Credentials, DeadLetterFilter, DeadLetters, Dedup,
-    DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, RawRequest,
+    DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, Proof, RawRequest,
     Registry, Seq, TokenDigest,
 };
+use crate::seal::Sealed;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -229,17 +230,22 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
 pub async fn credentials(store: &dyn Credentials) {
     let token = |device: &str, token: &str| Credential {
         digest: TokenDigest::of(token.as_bytes()),
+        proof: Proof::Token,
         device: DeviceId::parse(device).unwrap(),
         created: Timestamp::from_seconds(7).unwrap(),
     };
     let version = store.version().await.unwrap();
-    let (first, second, other) = (token("d1", "one"), token("d1", "two"), token("d2", "three"));
+    let (first, mut second, mut other) = (token("d1", "one"), token("d1", "two"), token("d2", "three"));
+    second.proof = Proof::Certificate;
+    other.proof = Proof::SigningKey(Sealed::from_bytes(vec![1, 2, 3]));
     for credential in [&first, &second, &other] {
         assert!(store.insert(credential).await.unwrap());
     }
     let stolen = Credential { digest: first.digest, ..other.clone() };
     assert!(!store.insert(&stolen).await.unwrap());
-    assert_eq!(store.find(&first.digest).await.unwrap(), Some(first.clone()));
+    for credential in [&first, &second, &other] {
+        assert_eq!(store.find(&credential.digest).await.unwrap().as_ref(), Some(credential));
+    }
     assert_eq!(store.find(&TokenDigest::of(b"none")).await.unwrap(), None);
     assert_eq!(store.version().await.unwrap(), version + 3, "grows with what changed, and only with that");
 
