@@ -148,7 +148,8 @@ impl DeviceApi {
         &self.0.parts.keyring
     }
 
-    /// Answers a request. A server calls it without a router in between.
+    /// Answers a request. A server calls it without a router in between, with its peer as the extension
+    /// `ConnectInfo<SocketAddr>`: without that no proxy is believed.
     pub async fn answer<B>(&self, request: http::Request<B>) -> Response
     where
         B: http_body::Body<Data = Bytes>,

@@ -132,7 +132,8 @@ fn xfcc(header: &str, wanted: &str) -> Option<String> {
                 if key.trim().eq_ignore_ascii_case(wanted) {
                     found.push(std::mem::take(&mut value));
                 }
-                (key.clear(), value.clear());
+                key.clear();
+                value.clear();
                 in_value = false;
                 match next {
                     // What stands before was said by somebody further away.

@@ -8,6 +8,7 @@ mod bridge;
 mod broker;
 mod choice;
 mod cidr;
+mod client_certificates;
 mod codecs;
 mod commands;
 mod connector;
@@ -23,6 +24,7 @@ mod mistakes;
 mod reader;
 mod retention;
 mod secret;
+mod secrets;
 mod sheet;
 mod suggest;
 mod template;
@@ -40,6 +42,7 @@ pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
 pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
+pub use client_certificates::ClientCertificates;
 pub use codecs::CodecConfig;
 pub use commands::Commands;
 pub use connector::{
@@ -56,6 +59,7 @@ pub use log::{Log, LogFormat};
 pub use mistakes::{Mistake, Mistakes};
 pub use retention::{Archive, DeadLetters, Dedup, Trace};
 pub use secret::{PemFile, Secret, Surroundings};
+pub use secrets::Secrets;
 pub use template::template;
 
 use mistakes::Report;
@@ -87,6 +91,8 @@ pub struct Config {
     pub trace: Trace,
     /// The log.
     pub log: Log,
+    /// Keys for secrets at rest.
+    pub secrets: Secrets,
     /// Payload codecs, in order of their names.
     pub codecs: Vec<CodecConfig>,
     /// The sources, in order of their names.
@@ -111,6 +117,7 @@ impl Config {
             commands: Commands::default(),
             trace: Trace::default(),
             log: Log::default(),
+            secrets: Secrets::default(),
             codecs: Vec::new(),
             integrations: Vec::new(),
             devices_api: DevicesApi::default(),
@@ -180,6 +187,7 @@ impl Config {
             commands: Commands::read(root.section("commands")),
             trace: Trace::read(root.section("trace")),
             log: Log::read(root.section("log")),
+            secrets: Secrets::read(root.section("secrets"), surroundings),
             integrations: integration::read_all(
                 &root.section("integrations"),
                 connectors,

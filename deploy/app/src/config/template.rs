@@ -2,6 +2,7 @@
 //! a section (each section describes itself).
 
 use super::bridge::Bridge;
+use super::client_certificates::ClientCertificates;
 use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
@@ -11,6 +12,7 @@ use super::hub::Hub;
 use super::integration::Integration;
 use super::log::Log;
 use super::retention::{Archive, DeadLetters, Dedup, Trace};
+use super::secrets::Secrets;
 use super::sheet::Sheet;
 
 /// A configuration in which every key is commented out: as it is, it means the defaults; with the `#` before a key
@@ -45,6 +47,8 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Commands::describe(sheet);
     Trace::describe(sheet);
     Log::describe(sheet);
+    Secrets::describe(sheet);
     DevicesApi::describe(sheet);
+    ClientCertificates::describe(sheet);
     Gateway::describe(sheet);
 }

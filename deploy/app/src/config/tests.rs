@@ -1,5 +1,6 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
+mod credentials;
 mod downlink;
 mod gateways;
 
@@ -472,6 +473,8 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.integrations = in_force.integrations.clone();
     expected.codecs = in_force.codecs.clone();
     expected.gateways = in_force.gateways.clone();
+    expected.secrets = in_force.secrets.clone();
+    expected.devices_api.client_certificates = in_force.devices_api.client_certificates.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
     assert_eq!(in_force.codecs.len(), 3);
