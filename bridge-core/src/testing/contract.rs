@@ -12,7 +12,7 @@ use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Credential, Credentials, DeadLetterFilter, DeadLetters, Dedup,
     DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, Proof, RawRequest,
-    Registry, Seq, TokenDigest,
+    Registry, Seq, TokenDigest, Vault,
 };
 use crate::seal::Sealed;
 use crate::time::Timestamp;
@@ -265,6 +265,21 @@ pub async fn credentials(store: &dyn Credentials) {
     assert_eq!(store.version().await.unwrap(), version + 5);
 }
 
+/// Sealed secrets are kept by their names.
+pub async fn vault(store: &dyn Vault) {
+    let sealed = |byte| Sealed::from_bytes(vec![byte; 3]);
+    assert_eq!(store.kept("", 9).await.unwrap(), []);
+    for (name, byte) in [("a/2", 1), ("b/1", 2), ("a/1", 3), ("a/2", 4)] {
+        store.keep(name, &sealed(byte)).await.unwrap();
+    }
+    let of_a = [("a/1".to_owned(), sealed(3)), ("a/2".to_owned(), sealed(4))];
+    assert_eq!(store.kept("a/", 9).await.unwrap(), of_a);
+    assert_eq!(store.kept("a/", 1).await.unwrap(), of_a[..1]);
+    assert_eq!(store.kept("", 9).await.unwrap().len(), 3);
+    assert!(store.forget("a/1").await.unwrap() && !store.forget("a/1").await.unwrap());
+    assert_eq!(store.kept("a/", 9).await.unwrap(), of_a[1..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{MemoryStore, block_on};
@@ -280,5 +295,7 @@ mod tests {
         block_on(commands(&|| Box::new(MemoryStore::default())));
         block_on(credentials(&MemoryStore::default()));
         block_on(twins(&MemoryStore::default()));
+        block_on(vault(&MemoryStore::default()));
+        block_on(vault(&MemoryStore::default()));
     }
 }

@@ -10,8 +10,9 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Backlog, BoxFuture, Credential, Credentials, DeadLetter,
     DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox,
-    OutboxEntry, Registry, Seq, StoreError, StoreResult, TokenDigest,
+    OutboxEntry, Registry, Seq, StoreError, StoreResult, TokenDigest, Vault,
 };
+use crate::seal::Sealed;
 use crate::signal::lock;
 use crate::time::Timestamp;
 use crate::twin::Twin;
@@ -34,6 +35,7 @@ pub(super) struct State {
     archive: BTreeMap<u64, Archived>,
     last_archived: u64,
     tokens: BTreeMap<(DeviceId, TokenDigest), Credential>,
+    vault: BTreeMap<String, Sealed>,
     tokens_version: u64,
 }
 
@@ -372,6 +374,27 @@ impl Credentials for MemoryStore {
 
     fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.run(|state| state.tokens_version)
+    }
+}
+
+impl Vault for MemoryStore {
+    fn keep<'a>(&'a self, name: &'a str, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<()>> {
+        self.run(|state| drop(state.vault.insert(name.to_owned(), sealed.clone())))
+    }
+
+    fn kept<'a>(
+        &'a self,
+        prefix: &'a str,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<(String, Sealed)>>> {
+        self.run(|state| {
+            let wanted = state.vault.iter().filter(|(name, _)| name.starts_with(prefix)).take(limit);
+            wanted.map(|(name, sealed)| (name.clone(), sealed.clone())).collect()
+        })
+    }
+
+    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| state.vault.remove(name).is_some())
     }
 }
 

@@ -121,6 +121,8 @@ impl App {
             config.http.body_timeout,
         );
         receiver.serve_mailboxes(Arc::new(commands.clone()));
+        commands.ways.announced().load().await?;
+        receiver.tell_announcements(commands.ways.announced().clone());
         let parts = Parts {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),

@@ -50,7 +50,7 @@ pub use connector::{
 };
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use devices_api::{DevicesApi, Gateway};
-pub use downlink::Downlink;
+pub use downlink::{Access, Downlink};
 pub use http::Http;
 pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
 pub use init::{CONFIG_FILE, InitError, InitOutput, fresh_secret, init};
@@ -206,6 +206,15 @@ impl Config {
             // One of them is not the default, so one of the sections is there.
             let key = if root.section("http").is_present() { "http" } else { "hub" };
             root.refuse(key, "http.listen and hub.embedded.listen cannot be the same address");
+        }
+        if config.secrets.keys.is_empty()
+            && let Some(integration) = config.integrations.iter().find(|one| one.takes_announcements())
+        {
+            let why = format!(
+                "{}.downlink.announced needs a key under which the announced ones are kept: set [secrets] keys",
+                integration.name
+            );
+            root.refuse("integrations", &why);
         }
         root.finish();
         config

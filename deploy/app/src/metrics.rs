@@ -56,6 +56,11 @@ pub(crate) fn render(integrations: &[Counters<'_>], stats: Stats, extra: Extra) 
         undecoded
     );
     plain!("bridge_uplinks_retried_total", "Uplinks handed back to the source.", retried);
+    plain!(
+        "bridge_announcements_ignored_total",
+        "Announced API keys that were not taken.",
+        announcements_ignored
+    );
     per_integration(
         &mut page,
         "bridge_requests_refused_total",

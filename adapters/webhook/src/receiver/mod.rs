@@ -1,6 +1,7 @@
 //! Receives the requests of every integration: one loop of method, authentication, limits, decoding, delivery, answer.
 //! A connector cannot forget any of it. Not here: what a body means (connectors), what happens to an uplink (core).
 
+mod announcements;
 mod mailboxes;
 mod source;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use http_edge::body::media_type;
 use http_edge::{Refused, body, client, refused};
 use percent_encoding::percent_decode_str;
 
+pub use announcements::Announcements;
 pub use http_edge::{Auth, LogGate, Problem, RateLimit, SecretDigest, Tasks};
 pub use mailboxes::Mailboxes;
 pub use source::{Source, SourceTable};
@@ -46,6 +48,7 @@ struct Inner {
     body_timeout: Duration,
     tasks: Tasks,
     mailboxes: OnceLock<Arc<dyn Mailboxes>>,
+    announcements: OnceLock<Arc<dyn Announcements>>,
 }
 
 impl Receiver {
@@ -63,12 +66,18 @@ impl Receiver {
             body_timeout,
             tasks: Tasks::default(),
             mailboxes: OnceLock::new(),
+            announcements: OnceLock::new(),
         }))
     }
 
     /// From now on answers carry what these have. A second call changes nothing.
     pub fn serve_mailboxes(&self, mailboxes: Arc<dyn Mailboxes>) {
         let _ = self.0.mailboxes.set(mailboxes);
+    }
+
+    /// From now on what clouds announce goes there. A second call changes nothing.
+    pub fn tell_announcements(&self, announcements: Arc<dyn Announcements>) {
+        let _ = self.0.announcements.set(announcements);
     }
 
     /// Answers the paths of [`is_webhook`](Self::is_webhook).
@@ -200,6 +209,11 @@ impl Receiver {
             }
         };
         tracer.step(Step::Authenticated, clock.now());
+        if let Some(announcements) = self.0.announcements.get()
+            && let Some(announced) = announcements::read(&source, &parts.headers)
+        {
+            announcements.take(&source.integration, announced).await;
+        }
         let content_type = media_type(&parts.headers);
         let arrived = Arrived { method: parts.method, path_device, query, content_type, body, received_at };
         let decoded = match source.decode.decode(&arrived.as_request()) {

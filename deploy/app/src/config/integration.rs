@@ -15,7 +15,7 @@ use super::cidr::Cidr;
 use super::codecs::{self, BUILT_IN, CodecConfig};
 use super::connector::{ConnectorInfo, Settings};
 use super::delivery::rate;
-use super::downlink::Downlink;
+use super::downlink::{Access, Downlink};
 use super::reader::{Field, Section};
 use super::secret::Surroundings;
 use super::sheet::{Sheet, quoted, words};
@@ -83,6 +83,12 @@ pub(super) fn read_all(
 }
 
 impl Integration {
+    /// Whether API keys that its cloud announces are kept.
+    pub(super) fn takes_announcements(&self) -> bool {
+        let api = self.downlink.as_ref().and_then(|downlink| downlink.api.as_ref());
+        api.is_some_and(|api| matches!(api.access, Access::Announced(_)))
+    }
+
     /// Reads everything but the name.
     fn read(
         section: Section<'_>,

@@ -49,11 +49,17 @@ fn connectors() -> Vec<ConnectorInfo<'static>> {
     });
     let mut particle = info("particle", "Particle", "particle-", all.clone());
     particle.downlink = Some(WayDownInfo {
-        manner: WayManner::Api { default_url: Some("https://api.example.com"), token: "a token" },
+        manner: WayManner::Api {
+            default_url: Some("https://api.example.com"),
+            token: "a token",
+            announces: Some(&["product"]),
+        },
         settings: vec![("product", "What the devices belong to.")],
         check: Box::new(|_, settings| {
             let message = "is not a product".to_owned();
-            let wrong = settings.get("product").filter(|product| product[..] != ["bridge"]);
+            let wrong = settings
+                .get("product")
+                .filter(|product| !["bridge", "announced"].contains(&product[0].as_str()));
             wrong.map(|_| SettingMistake { key: "product".into(), message }).into_iter().collect()
         }),
     });
