@@ -100,6 +100,10 @@ fn source(integration: &Integration, before: Option<&SourceTable>) -> anyhow::Re
             .rate
             .and_then(std::num::NonZeroU32::new)
             .map(webhook::receiver::RateLimit::per_second),
+        device_rate: integration
+            .device_rate
+            .and_then(std::num::NonZeroU32::new)
+            .map(webhook::receiver::RateLimits::per_second),
         refusal_log: LogGate::default(),
     })
 }

@@ -7,6 +7,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ use http_edge::{Refused, body, client, refused};
 use percent_encoding::percent_decode_str;
 
 pub use announcements::Announcements;
-pub use http_edge::{Auth, LogGate, Problem, RateLimit, SecretDigest, Tasks};
+pub use http_edge::{Auth, LogGate, Problem, RateLimit, RateLimits, SecretDigest, Tasks};
 pub use mailboxes::Mailboxes;
 pub use source::{Source, SourceTable};
 
@@ -228,6 +229,9 @@ impl Receiver {
             }
         };
         tracer.step(Step::Decoded, clock.now());
+        if let Err(after) = admit_devices(&source, &decoded) {
+            return self.refuse(&source, tracer, Refusal::Overload, Problem::overload(after));
+        }
         let response = self.deliver(source.clone(), arrived, decoded, (tracer, entered)).await;
         source.integration.counters.latency.observe(clock.now().saturating_duration_since(entered));
         response
@@ -353,6 +357,24 @@ fn to_repeat(verdicts: &[Verdict]) -> Option<Duration> {
         _ => None,
     });
     retry.max()
+}
+
+/// Lets a request in when none of its devices is over its rate. A device counts once, however many messages it has in the
+/// request: otherwise a large one would never pass. None of it is taken, so that the sender comes again with all of it.
+fn admit_devices(source: &Source, decoded: &Decoded) -> Result<(), Duration> {
+    let Some(limits) = &source.device_rate else { return Ok(()) };
+    let devices: BTreeSet<(Option<&str>, &str)> = decoded
+        .uplinks
+        .iter()
+        .filter_map(|uplink| uplink.device.as_ref())
+        .map(|device| (device.scope.as_deref(), device.id.as_str()))
+        .collect();
+    for (scope, id) in devices {
+        // No scope or id holds this character.
+        let sender: Arc<str> = format!("{}\u{1f}{id}", scope.unwrap_or_default()).into();
+        limits.admit(&sender)?;
+    }
+    Ok(())
 }
 
 /// The one place where the others become a status.

@@ -82,3 +82,22 @@ fn mistakes_in_keys_and_certificates_say_what_to_do() {
         assert!(!told.contains("s3cr3t") && !told.contains("in the clear"), "{told}");
     }
 }
+
+#[test]
+fn an_integration_and_its_devices_have_rates() {
+    let text = |rates: &str| {
+        format!(
+            "[integrations.farm]\nconnector = \"ttn\"\n{rates}\n\
+             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"A\" }}] }}"
+        )
+    };
+    let rates = |lines: &str| {
+        let config = parse(&text(lines)).unwrap();
+        (config.integrations[0].rate, config.integrations[0].device_rate)
+    };
+    assert_eq!(rates("rate = 50\ndevice_rate = 2"), (Some(50), Some(2)));
+    assert_eq!(rates("device_rate = 0"), (None, None));
+    for wrong in ["device_rate = -1", "device_rate = \"2\""] {
+        assert!(mistakes(&text(wrong)).contains("farm.device_rate: must be"), "{wrong}");
+    }
+}
