@@ -68,6 +68,23 @@ async fn devices_sign_and_show_certificates() {
     assert_eq!(sign(path, "another", "nonce-another"), "401");
     assert_eq!(sign("/v1/devices/pump-2/telemetry", &key, "nonce-pump-2"), "403");
 
+    // The key for keys is replaced.
+    std::fs::write(world.folder.path().join("new.key"), "another-key-for-secrets-at-rest-of-the-tests")
+        .unwrap();
+    let text_now = std::fs::read_to_string(&config).unwrap();
+    let old = "{ file = \"seal.key\" }";
+    std::fs::write(&config, text_now.replace(old, &format!("{{ file = \"new.key\" }}, {old}"))).unwrap();
+    let resealed = text(&ours(&["devices", "token", "reseal"]));
+    assert_eq!(resealed, "encrypted 1 anew\n");
+    std::fs::write(&config, text_now.replace("seal.key", "new.key")).unwrap();
+    assert_eq!(text(&ours(&["devices", "token", "reseal"])), "encrypted 0 anew\n");
+    bridge.signal("HUP");
+    tests::world::wait_until("the key is opened with the new key", async || {
+        number += 1;
+        sign(path, &key, &format!("nonce-{number:06}")) == "204"
+    })
+    .await;
+
     let fingerprint = "0123456789abcdef".repeat(4);
     assert!(ours(&["devices", "token", "add", "pump-2", "--certificate", &fingerprint]).status.success());
     let again = ours(&["devices", "token", "add", "pump-1", "--certificate", &fingerprint]);

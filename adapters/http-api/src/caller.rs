@@ -68,14 +68,14 @@ impl Doorman<'_> {
     /// # Errors
     /// See [`Denied`].
     pub(crate) async fn caller(&self, head: &Head) -> Result<(Caller, Option<BodyDigest>), Denied> {
+        let told = self.settings.certificates.as_ref().map_or(Told::Nothing, |settings| settings.told(head));
+        if told == Told::Ignored {
+            self.ignored.add(1);
+        }
         if let Some(signed) = Signed::of(head) {
             let signed = signed.map_err(Denied::Unproved)?;
             let caller = self.of_signed(head, &signed).await?;
             return Ok((caller, Some(signed.body())));
-        }
-        let told = self.settings.certificates.as_ref().map_or(Told::Nothing, |settings| settings.told(head));
-        if told == Told::Ignored {
-            self.ignored.add(1);
         }
         if head.headers.contains_key(AUTHORIZATION) {
             let caller = Caller::of(self.settings, self.keyring, &head.headers).await?;

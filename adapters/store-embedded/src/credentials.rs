@@ -66,6 +66,18 @@ impl Credentials for EmbeddedStore {
         })
     }
 
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>> {
+        let (digest, sealed) = (*digest, sealed.as_bytes().to_vec());
+        self.write(move |connection| {
+            let resealed = connection
+                .prepare_cached(
+                    "UPDATE credentials SET sealed = ?2 WHERE digest = ?1 AND kind = 'signing-key'",
+                )?
+                .execute(params![digest.as_bytes(), sealed])?;
+            changed_when(connection, resealed)
+        })
+    }
+
     fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>> {
         let digest = *digest;
         self.write(move |connection| {

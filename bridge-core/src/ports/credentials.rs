@@ -91,10 +91,12 @@ pub trait Credentials: Send + Sync {
         after: Option<&'a Credential>,
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<Credential>>>;
+    /// Puts another sealing of a signing key in the place of the one that is there; whether there was one.
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>>;
     /// Removes a token; whether it was there.
     fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>>;
     /// Removes every token of a device; how many there were.
     fn remove_all<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, StoreResult<u64>>;
-    /// Grows with every insertion and removal, by whichever process. A cache is stale when it has changed.
+    /// Grows with every insertion, sealing and removal, by whichever process. A cache is stale when it has changed.
     fn version(&self) -> BoxFuture<'_, StoreResult<u64>>;
 }

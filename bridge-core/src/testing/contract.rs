@@ -164,7 +164,7 @@ pub async fn registry(store: &dyn Registry) {
     assert!(store.remove(&first.id).await.unwrap());
     assert!(!store.remove(&first.id).await.unwrap());
     assert_eq!(store.insert(&device("d1", "E2")).await.unwrap(), Insert::Created, "the id is free again");
-    assert_eq!(store.version().await.unwrap(), version + 5);
+    assert_eq!(store.version().await.unwrap(), version + 6);
 }
 
 /// Letters are numbered, found by filter, marked, and removed for good.
@@ -248,6 +248,14 @@ pub async fn credentials(store: &dyn Credentials) {
     }
     assert_eq!(store.find(&TokenDigest::of(b"none")).await.unwrap(), None);
     assert_eq!(store.version().await.unwrap(), version + 3, "grows with what changed, and only with that");
+
+    let sealed = Sealed::from_bytes(vec![4]);
+    assert!(store.reseal(&other.digest, &sealed).await.unwrap());
+    assert!(!store.reseal(&first.digest, &sealed).await.unwrap(), "a token is not sealed");
+    assert!(!store.reseal(&TokenDigest::of(b"none"), &sealed).await.unwrap());
+    assert_eq!(store.version().await.unwrap(), version + 4);
+    other.proof = Proof::SigningKey(sealed);
+    assert_eq!(store.find(&other.digest).await.unwrap().as_ref(), Some(&other));
 
     let mut of_d1 = [first.clone(), second.clone()];
     of_d1.sort_by_key(|credential| credential.digest);

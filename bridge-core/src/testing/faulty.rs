@@ -157,6 +157,7 @@ impl<S: Credentials> Credentials for Faulty<S> {
     forward! {
         insert(credential: &'a Credential) -> bool;
         find(digest: &'a TokenDigest) -> Option<Credential>;
+        reseal(digest: &'a TokenDigest, sealed: &'a Sealed) -> bool;
         list(device: Option<&'a DeviceId>, after: Option<&'a Credential>, limit: usize) -> Vec<Credential>;
         remove(digest: &'a TokenDigest) -> bool;
         remove_all(device: &'a DeviceId) -> u64;

@@ -10,7 +10,7 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Backlog, BoxFuture, Credential, Credentials, DeadLetter,
     DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox,
-    OutboxEntry, Registry, Seq, StoreError, StoreResult, TokenDigest, Vault,
+    OutboxEntry, Proof, Registry, Seq, StoreError, StoreResult, TokenDigest, Vault,
 };
 use crate::seal::Sealed;
 use crate::signal::lock;
@@ -361,6 +361,16 @@ impl Credentials for MemoryStore {
                     && after.is_none_or(|after| (&known.device, known.digest) > (&after.device, after.digest))
             };
             state.tokens.values().filter(wanted).take(limit).cloned().collect()
+        })
+    }
+
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| {
+            let key = state.tokens.values_mut().find(|known| known.digest == *digest);
+            let Some(Proof::SigningKey(kept)) = key.map(|key| &mut key.proof) else { return false };
+            *kept = sealed.clone();
+            state.tokens_version += 1;
+            true
         })
     }
 

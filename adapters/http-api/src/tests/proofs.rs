@@ -212,6 +212,8 @@ async fn a_certificate_counts_when_a_believed_proxy_tells_of_it() {
     assert_eq!(shown(&world, TELEMETRY, proxy, &own, "Bearer wrong").await.status, 401);
     assert_eq!(shown(&world, TELEMETRY, stranger, &own, &bearer(&token("d1"))).await.status, 204);
     assert_eq!(world.api.certificates_ignored(), 2);
+    assert_eq!(shown(&world, TELEMETRY, stranger, &own, "HMAC-SHA256 keyId=x").await.status, 401);
+    assert_eq!(world.api.certificates_ignored(), 3);
     let limited = shown(&world, TELEMETRY, proxy, &own, "").await;
     assert_eq!(limited.status, 429);
     assert!(limited.headers.contains_key(header::RETRY_AFTER));

@@ -33,6 +33,8 @@ pub(crate) enum Tokens {
         #[arg(long)]
         json: bool,
     },
+    /// Encrypt all keys to sign with anew, under the first of [secrets] keys; afterwards no other one is needed for them.
+    Reseal,
     /// Remove tokens of a device.
     Remove {
         /// The device's id.
@@ -71,6 +73,7 @@ pub(crate) async fn run(
             let device = device.as_deref().map(parse).transpose()?;
             list(device.as_ref(), credentials, json).await.map(|()| true)
         }
+        Tokens::Reseal => reseal(credentials, config).await,
         Tokens::Remove { device, all: true, .. } => {
             let removed = credentials.remove_all(&parse(&device)?).await?;
             say!("removed {removed}");
@@ -96,17 +99,13 @@ impl New {
     }
 
     fn signing_key(device: &DeviceId, config: &Config) -> anyhow::Result<Self> {
-        let keys = config.secrets.seal_keys();
-        let keys = keys.context(
-            "a key to sign with is kept encrypted, and the configuration has no key for that: set [secrets] keys",
-        )?;
-        let (secret, random) = (fresh()?, TokenDigest::of(fresh()?.expose().as_bytes()));
-        let (mut id, mut nonce) = ([0; 8], SealNonce::default());
-        id.copy_from_slice(&random.as_bytes()[..8]);
-        nonce.copy_from_slice(&random.as_bytes()[8..20]);
+        let keys = config.secrets.seal_keys().context(NO_KEYS)?;
+        let (secret, random) = (fresh()?, fresh_nonce()?);
+        let mut id = [0; 8];
+        id.copy_from_slice(&random[..8]);
         let digest = TokenDigest::of_signing_key(id);
         let owner = Credential::owner(&digest, device);
-        let sealed = keys.seal(secret.expose().as_bytes(), &owner, nonce)?;
+        let sealed = keys.seal(secret.expose().as_bytes(), &owner, fresh_nonce()?)?;
         Ok(Self { digest, proof: Proof::SigningKey(sealed), secret: Some(secret) })
     }
 
@@ -122,6 +121,17 @@ impl New {
         };
         Ok(Self { digest: TokenDigest::from_bytes(fingerprint), proof: Proof::Certificate, secret: None })
     }
+}
+
+const NO_KEYS: &str =
+    "a key to sign with is kept encrypted, and the configuration has no key for that: set [secrets] keys";
+
+/// The first bytes of the digest of 32 random ones.
+fn fresh_nonce() -> anyhow::Result<SealNonce> {
+    let mut nonce = SealNonce::default();
+    let random = TokenDigest::of(fresh()?.expose().as_bytes());
+    nonce.copy_from_slice(&random.as_bytes()[..12]);
+    Ok(nonce)
 }
 
 fn fresh() -> anyhow::Result<Secret> {
@@ -188,6 +198,37 @@ async fn list(device: Option<&DeviceId>, credentials: &dyn Credentials, json: bo
         after = page.last().cloned();
         if page.len() < PAGE {
             return Ok(());
+        }
+    }
+}
+
+async fn reseal(credentials: &dyn Credentials, config: &Config) -> anyhow::Result<bool> {
+    let keys = config.secrets.seal_keys().context(NO_KEYS)?;
+    let mut after: Option<Credential> = None;
+    let (mut resealed, mut all) = (0, true);
+    loop {
+        let page = credentials.list(None, after.as_ref(), PAGE).await?;
+        for Credential { digest, proof, device, .. } in &page {
+            let Proof::SigningKey(sealed) = proof else { continue };
+            if keys.is_current(sealed) {
+                continue;
+            }
+            let owner = Credential::owner(digest, device);
+            match keys.open(sealed, &owner) {
+                Ok(secret) => {
+                    let sealed = keys.seal(&secret, &owner, fresh_nonce()?)?;
+                    resealed += u64::from(credentials.reseal(digest, &sealed).await?);
+                }
+                Err(error) => {
+                    say!("{device}\t{digest}: {error}");
+                    all = false;
+                }
+            }
+        }
+        after = page.last().cloned();
+        if page.len() < PAGE {
+            say!("encrypted {resealed} anew");
+            return Ok(all);
         }
     }
 }
