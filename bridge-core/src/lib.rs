@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod ports;
 pub mod recent;
 pub mod registrar;
+pub mod seal;
 mod signal;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;

@@ -3,13 +3,13 @@
 
 mod desired;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use bridge_core::commands::Dispatcher;
-use bridge_core::counters::{IntegrationCounters, Refusal};
+use bridge_core::counters::{Counter, IntegrationCounters, Refusal};
 use bridge_core::keyring::Keyring;
 use bridge_core::naming::{Case, NamingRule};
 use bridge_core::pipeline::{Intake, Integration, Pipeline};
@@ -26,10 +26,11 @@ use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
 use serde_json::Value;
 
 use crate::answer::{self, Named};
-use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller};
+use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller, Denied, Doorman};
 use crate::mailbox::Mailbox;
 use crate::route::Route;
 use crate::settings::Settings;
+use crate::signed::{BodyDigest, Replays};
 use crate::waiters::Waiters;
 use crate::{INTEGRATION, azure, commands, mailbox};
 
@@ -65,6 +66,11 @@ pub(crate) struct Inner {
     current: RwLock<Arc<Current>>,
     pub(crate) counters: Arc<IntegrationCounters>,
     refusal_log: LogGate,
+    /// Signatures that were there already.
+    replays: Mutex<Replays>,
+    /// Headers about client certificates that came from nobody who is believed.
+    certificates_ignored: Counter,
+    denial_log: LogGate,
 }
 
 /// Settings, and what follows from them.
@@ -82,8 +88,18 @@ impl DeviceApi {
         let counters = Arc::new(IntegrationCounters::default());
         let current = RwLock::new(Arc::new(Current::new(&parts.name, &counters, settings)));
         let mailbox = Mailbox::new(parts.commands.clone());
-        let (wishers, refusal_log) = (Waiters::new(), LogGate::default());
-        Self(Arc::new(Inner { parts, mailbox, wishers, current, counters, refusal_log }))
+        let replays = Mutex::new(Replays::new(seconds(parts.pipeline.clock.wall())));
+        Self(Arc::new(Inner {
+            parts,
+            mailbox,
+            wishers: Waiters::new(),
+            current,
+            counters,
+            refusal_log: LogGate::default(),
+            replays,
+            certificates_ignored: Counter::default(),
+            denial_log: LogGate::default(),
+        }))
     }
 
     /// Answers the paths of [`is_ours`](Self::is_ours).
@@ -120,12 +136,18 @@ impl DeviceApi {
         &self.0.counters
     }
 
+    /// How many headers about client certificates came from nobody who is believed.
+    pub fn certificates_ignored(&self) -> u64 {
+        self.0.certificates_ignored.get()
+    }
+
     /// Whose token is whose; to be refreshed from time to time.
     pub fn keyring(&self) -> &Keyring {
         &self.0.parts.keyring
     }
 
-    /// Answers a request. A server calls it without a router in between.
+    /// Answers a request. A server calls it without a router in between, with its peer as the extension
+    /// `ConnectInfo<SocketAddr>`: without that no proxy is believed.
     pub async fn answer<B>(&self, request: http::Request<B>) -> Response
     where
         B: http_body::Body<Data = Bytes>,
@@ -218,7 +240,7 @@ impl DeviceApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let settings = &current.settings;
-        let caller = self.identify(settings, &route, head).await?;
+        let (caller, signed) = self.identify(settings, &route, head).await?;
         let taken = route.media_types();
         let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
         let media_type = media_type.unwrap_or_else(|| taken[0].to_owned());
@@ -226,29 +248,57 @@ impl DeviceApi {
             return Err(refused(Refusal::Encoding, Problem::media_type(taken)));
         }
         let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
-        let body = body::read(&head.headers, body, settings.body_limit, self.0.parts.body_timeout).await?;
+        let body = self.read_body(settings, head, body, signed).await?;
         let takes_commands = matches!(route, Route::Telemetry(_)) && commands::are_preferred(&head.headers);
         Ok((caller, Request { route, media_type, key, takes_commands, body }))
     }
 
-    /// Method, caller, rate, scope.
+    /// The body, when it is what was signed.
+    pub(crate) async fn read_body<B>(
+        &self,
+        settings: &Settings,
+        head: &Head,
+        body: B,
+        signed: Option<BodyDigest>,
+    ) -> Result<Bytes, Refused>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let check = |body: &[u8]| match signed {
+            Some(signed) if !signed.is_of(body) => {
+                Err(self.denied(CHALLENGE, Denied::Unproved("the body is not the one that was signed")))
+            }
+            _ => Ok(()),
+        };
+        let timeout = self.0.parts.body_timeout;
+        body::read_checked(&head.headers, body, settings.body_limit, timeout, check).await
+    }
+
+    /// Method, caller, rate, scope; and what the body must be, when that was signed.
     pub(crate) async fn identify(
         &self,
         settings: &Arc<Settings>,
         route: &Route,
         head: &Head,
-    ) -> Result<Caller, Refused> {
+    ) -> Result<(Caller, Option<BodyDigest>), Refused> {
         if head.method != route.method() {
             return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
         }
-        let (caller, challenge) = if *route == Route::Azure {
+        let (caller, signed) = if *route == Route::Azure {
             let query = head.uri.query().unwrap_or_default();
-            (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
+            let caller = Caller::of_azure(settings, &head.headers, query);
+            (caller.ok_or_else(|| answer::unauthorized(AZURE_CHALLENGE))?, None)
         } else {
-            let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
-            (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
+            let doorman = Doorman {
+                settings,
+                keyring: &self.0.parts.keyring,
+                replays: &self.0.replays,
+                ignored: &self.0.certificates_ignored,
+                now: seconds(self.0.parts.pipeline.clock.wall()),
+            };
+            doorman.caller(head).await.map_err(|denied| self.denied(CHALLENGE, denied))?
         };
-        let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
         if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
             rate.admit().map_err(answer::overload)?;
         }
@@ -256,7 +306,21 @@ impl DeviceApi {
             let device = route.device().ok_or_else(answer::unknown_device)?;
             check_share(settings, &caller, device)?;
         }
-        Ok(caller)
+        Ok((caller, signed))
+    }
+
+    /// The reason is for the log alone.
+    fn denied(&self, challenge: &'static str, denied: Denied) -> Refused {
+        match denied {
+            Denied::Unproved(why) => {
+                if let Some(suppressed) = self.0.denial_log.admit(self.0.parts.pipeline.clock.now()) {
+                    tracing::warn!(integration = INTEGRATION, why, suppressed, "nobody was let in");
+                }
+                answer::unauthorized(challenge)
+            }
+            Denied::TooMany(after) => answer::overload(after),
+            Denied::Store(error) => store_failed(&error),
+        }
     }
 
     /// Whether the device may pass: the caller may speak for it, and the registry lets it in.
@@ -448,6 +512,10 @@ fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Resul
         Some(rate) => rate.admit(&device.to_shared()).map_err(answer::overload),
         None => Ok(()),
     }
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(1000)
 }
 
 pub(crate) fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {

@@ -64,7 +64,7 @@ impl DeviceApi {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.identify(&current.settings, route, head).await?;
+        let (_, signed) = self.identify(&current.settings, route, head).await?;
         let device = route.device().ok_or_else(answer::unknown_device)?;
         if let Route::CommandResult(_, command) = route {
             let taken = route.media_types();
@@ -72,8 +72,7 @@ impl DeviceApi {
             if !media_type.is_empty() && !taken.contains(&media_type.as_str()) {
                 return Err(refused(Refusal::Encoding, Problem::media_type(taken)));
             }
-            let limit = current.settings.body_limit;
-            let body = body::read(&head.headers, body, limit, self.0.parts.body_timeout).await?;
+            let body = self.read_body(&current.settings, head, body, signed).await?;
             let report = read_report(&body).map_err(|fault| answer::faulty(route, &fault))?;
             self.let_in(&current.own, device, self.0.parts.pipeline.clock.wall()).await?;
             let command = command.ok_or_else(unknown_command)?;

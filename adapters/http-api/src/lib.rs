@@ -7,19 +7,22 @@ mod answer;
 mod api;
 mod azure;
 mod caller;
+mod certificate;
 mod commands;
 mod mailbox;
 mod pattern;
 mod route;
 mod settings;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod waiters;
 
 pub use api::{DeviceApi, Parts};
+pub use certificate::{CertificateDevice, CertificateForm, ClientCertificates, fingerprint, pem};
 pub use edge::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
-pub use settings::{Gateway, Settings};
+pub use settings::{Gateway, Settings, SigningSecret};
 
 /// The integration that devices of this API belong to, and the source of their messages.
 pub const INTEGRATION: &str = "http";

@@ -18,7 +18,7 @@ use bridge_core::payload::{Outcome, Sample};
 use bridge_core::pipeline::{Pipeline, States};
 use bridge_core::ports::{
     Credential, Credentials, DeadLetters, DeviceRecord, DeviceState, HubEvents, HubRefusal, LinkId, NoCodecs,
-    Outbox, RawRequest, Registry, TokenDigest,
+    Outbox, Proof, RawRequest, Registry, TokenDigest,
 };
 use bridge_core::registrar::{Register, Registrar};
 use bridge_core::testing::{FakeHub, Fault as StoreFault, Faulty, ManualClock, MemoryStore, poll_once};
@@ -33,6 +33,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod commands;
+mod proofs;
 
 const SECRET: &str = "one-secret-of-a-gateway";
 
@@ -90,9 +91,13 @@ fn settings(register: Register) -> Settings {
         gateways: vec![Gateway {
             name: "plant".into(),
             secrets: vec![SecretDigest::of(SECRET.as_bytes())],
+            signing: vec![SigningSecret::new(SECRET.as_bytes())],
+            certificates: vec![[2; 32]],
             devices: vec![DevicePattern::parse("plant-*").unwrap()],
             rate: None,
         }],
+        seal_keys: None,
+        certificates: None,
     }
 }
 
@@ -129,7 +134,7 @@ impl World {
         for device in ["d1", "gone"] {
             let digest = TokenDigest::of(token(device).as_bytes());
             let device = DeviceId::parse(device).unwrap();
-            let credential = Credential { digest, device, created: Timestamp::EPOCH };
+            let credential = Credential { digest, proof: Proof::Token, device, created: Timestamp::EPOCH };
             Credentials::insert(&*store, &credential).await.unwrap();
         }
         let config = DedupConfig { window: Duration::from_hours(2), max_in_memory: 1000 };

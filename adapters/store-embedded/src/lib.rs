@@ -14,6 +14,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 mod twins;
+mod vault;
 mod writer;
 
 use std::fs::{File, TryLockError};

@@ -35,6 +35,7 @@ fn it_keeps_the_contract() {
     }));
     block_on(contract::credentials(&fresh().0));
     block_on(contract::twins(&fresh().0));
+    block_on(contract::vault(&fresh().0));
 }
 
 #[test]
@@ -66,6 +67,7 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     block_on(contract::archive(&store));
     block_on(contract::credentials(&store));
     block_on(contract::twins(&store));
+    block_on(contract::vault(&store));
 }
 
 #[test]

@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bridge_core::{Decoded, ExternalDevice, IdempotencyKey, Timestamp, Verdict};
+use http::HeaderMap;
 
 use crate::downlink::{Downlink, Mailbox};
 
@@ -52,8 +54,46 @@ pub struct ApiWay {
     pub token: &'static str,
     /// Further settings.
     pub settings: &'static [Setting],
+    /// What the cloud announces with its webhooks; none when it announces nothing.
+    pub announced: Option<Announces>,
     /// Makes it of a URL without a slash at its end, and settings of which unknown ones were refused before.
     pub make: MakeDownlink,
+}
+
+/// How a cloud announces its API with its webhooks.
+#[derive(Debug)]
+pub struct Announces {
+    /// The settings that an announcement brings.
+    pub settings: &'static [&'static str],
+    /// Reads the headers of a request; none when they announce nothing, else what is announced, or what is wrong with it.
+    pub read: ReadAnnouncement,
+}
+
+/// See [`Announces::read`].
+pub type ReadAnnouncement = fn(&HeaderMap) -> Option<Result<Announcement, &'static str>>;
+
+/// What a cloud has announced. Its debug output does not hold the token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The devices that it is for: those of this scope.
+    pub scope: String,
+    /// Where the API is: scheme and authority, in lower case.
+    pub url: String,
+    /// Settings for [`ApiWay::make`].
+    pub settings: Settings,
+    /// The bearer token. A live credential.
+    pub token: String,
+}
+
+impl fmt::Debug for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scope, url, settings, token: _ } = self;
+        f.debug_struct("Announcement")
+            .field("scope", scope)
+            .field("url", url)
+            .field("settings", settings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// See [`ApiWay::make`].

@@ -11,9 +11,10 @@ pub use twins::twins;
 use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Credential, Credentials, DeadLetterFilter, DeadLetters, Dedup,
-    DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, RawRequest,
-    Registry, Seq, TokenDigest,
+    DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, Proof, RawRequest,
+    Registry, Seq, TokenDigest, Vault,
 };
+use crate::seal::Sealed;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -163,7 +164,7 @@ pub async fn registry(store: &dyn Registry) {
     assert!(store.remove(&first.id).await.unwrap());
     assert!(!store.remove(&first.id).await.unwrap());
     assert_eq!(store.insert(&device("d1", "E2")).await.unwrap(), Insert::Created, "the id is free again");
-    assert_eq!(store.version().await.unwrap(), version + 5);
+    assert_eq!(store.version().await.unwrap(), version + 6);
 }
 
 /// Letters are numbered, found by filter, marked, and removed for good.
@@ -229,19 +230,32 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
 pub async fn credentials(store: &dyn Credentials) {
     let token = |device: &str, token: &str| Credential {
         digest: TokenDigest::of(token.as_bytes()),
+        proof: Proof::Token,
         device: DeviceId::parse(device).unwrap(),
         created: Timestamp::from_seconds(7).unwrap(),
     };
     let version = store.version().await.unwrap();
-    let (first, second, other) = (token("d1", "one"), token("d1", "two"), token("d2", "three"));
+    let (first, mut second, mut other) = (token("d1", "one"), token("d1", "two"), token("d2", "three"));
+    second.proof = Proof::Certificate;
+    other.proof = Proof::SigningKey(Sealed::from_bytes(vec![1, 2, 3]));
     for credential in [&first, &second, &other] {
         assert!(store.insert(credential).await.unwrap());
     }
     let stolen = Credential { digest: first.digest, ..other.clone() };
     assert!(!store.insert(&stolen).await.unwrap());
-    assert_eq!(store.find(&first.digest).await.unwrap(), Some(first.clone()));
+    for credential in [&first, &second, &other] {
+        assert_eq!(store.find(&credential.digest).await.unwrap().as_ref(), Some(credential));
+    }
     assert_eq!(store.find(&TokenDigest::of(b"none")).await.unwrap(), None);
     assert_eq!(store.version().await.unwrap(), version + 3, "grows with what changed, and only with that");
+
+    let sealed = Sealed::from_bytes(vec![4]);
+    assert!(store.reseal(&other.digest, &sealed).await.unwrap());
+    assert!(!store.reseal(&first.digest, &sealed).await.unwrap(), "a token is not sealed");
+    assert!(!store.reseal(&TokenDigest::of(b"none"), &sealed).await.unwrap());
+    assert_eq!(store.version().await.unwrap(), version + 4);
+    other.proof = Proof::SigningKey(sealed);
+    assert_eq!(store.find(&other.digest).await.unwrap().as_ref(), Some(&other));
 
     let mut of_d1 = [first.clone(), second.clone()];
     of_d1.sort_by_key(|credential| credential.digest);
@@ -259,6 +273,21 @@ pub async fn credentials(store: &dyn Credentials) {
     assert_eq!(store.version().await.unwrap(), version + 5);
 }
 
+/// Sealed secrets are kept by their names.
+pub async fn vault(store: &dyn Vault) {
+    let sealed = |byte| Sealed::from_bytes(vec![byte; 3]);
+    assert_eq!(store.kept("", 9).await.unwrap(), []);
+    for (name, byte) in [("a/2", 1), ("b/1", 2), ("a/1", 3), ("a/2", 4)] {
+        store.keep(name, &sealed(byte)).await.unwrap();
+    }
+    let of_a = [("a/1".to_owned(), sealed(3)), ("a/2".to_owned(), sealed(4))];
+    assert_eq!(store.kept("a/", 9).await.unwrap(), of_a);
+    assert_eq!(store.kept("a/", 1).await.unwrap(), of_a[..1]);
+    assert_eq!(store.kept("", 9).await.unwrap().len(), 3);
+    assert!(store.forget("a/1").await.unwrap() && !store.forget("a/1").await.unwrap());
+    assert_eq!(store.kept("a/", 9).await.unwrap(), of_a[1..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{MemoryStore, block_on};
@@ -274,5 +303,7 @@ mod tests {
         block_on(commands(&|| Box::new(MemoryStore::default())));
         block_on(credentials(&MemoryStore::default()));
         block_on(twins(&MemoryStore::default()));
+        block_on(vault(&MemoryStore::default()));
+        block_on(vault(&MemoryStore::default()));
     }
 }

@@ -9,8 +9,9 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Backlog, BoxFuture, CommandFilter, Commands, Credential, Credentials, DeadLetter, DeadLetterFilter,
     DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, Inserted, NewDeadLetter, Outbox, OutboxEntry,
-    QueueLimits, Registry, Seq, StoreError, StoreResult, TokenDigest, Twins,
+    QueueLimits, Registry, Seq, StoreError, StoreResult, TokenDigest, Twins, Vault,
 };
+use crate::seal::Sealed;
 use crate::signal::lock;
 use crate::time::Timestamp;
 use crate::twin::Twin;
@@ -156,10 +157,19 @@ impl<S: Credentials> Credentials for Faulty<S> {
     forward! {
         insert(credential: &'a Credential) -> bool;
         find(digest: &'a TokenDigest) -> Option<Credential>;
+        reseal(digest: &'a TokenDigest, sealed: &'a Sealed) -> bool;
         list(device: Option<&'a DeviceId>, after: Option<&'a Credential>, limit: usize) -> Vec<Credential>;
         remove(digest: &'a TokenDigest) -> bool;
         remove_all(device: &'a DeviceId) -> u64;
         version() -> u64;
+    }
+}
+
+impl<S: Vault> Vault for Faulty<S> {
+    forward! {
+        keep(name: &'a str, sealed: &'a Sealed) -> ();
+        kept(prefix: &'a str, limit: usize) -> Vec<(String, Sealed)>;
+        forget(name: &'a str) -> bool;
     }
 }
 

@@ -10,8 +10,9 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Backlog, BoxFuture, Credential, Credentials, DeadLetter,
     DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox,
-    OutboxEntry, Registry, Seq, StoreError, StoreResult, TokenDigest,
+    OutboxEntry, Proof, Registry, Seq, StoreError, StoreResult, TokenDigest, Vault,
 };
+use crate::seal::Sealed;
 use crate::signal::lock;
 use crate::time::Timestamp;
 use crate::twin::Twin;
@@ -34,6 +35,7 @@ pub(super) struct State {
     archive: BTreeMap<u64, Archived>,
     last_archived: u64,
     tokens: BTreeMap<(DeviceId, TokenDigest), Credential>,
+    vault: BTreeMap<String, Sealed>,
     tokens_version: u64,
 }
 
@@ -362,6 +364,16 @@ impl Credentials for MemoryStore {
         })
     }
 
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| {
+            let key = state.tokens.values_mut().find(|known| known.digest == *digest);
+            let Some(Proof::SigningKey(kept)) = key.map(|key| &mut key.proof) else { return false };
+            *kept = sealed.clone();
+            state.tokens_version += 1;
+            true
+        })
+    }
+
     fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>> {
         self.run(|state| state.remove_tokens(|known| known.digest == *digest) > 0)
     }
@@ -372,6 +384,27 @@ impl Credentials for MemoryStore {
 
     fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.run(|state| state.tokens_version)
+    }
+}
+
+impl Vault for MemoryStore {
+    fn keep<'a>(&'a self, name: &'a str, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<()>> {
+        self.run(|state| drop(state.vault.insert(name.to_owned(), sealed.clone())))
+    }
+
+    fn kept<'a>(
+        &'a self,
+        prefix: &'a str,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<(String, Sealed)>>> {
+        self.run(|state| {
+            let wanted = state.vault.iter().filter(|(name, _)| name.starts_with(prefix)).take(limit);
+            wanted.map(|(name, sealed)| (name.clone(), sealed.clone())).collect()
+        })
+    }
+
+    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| state.vault.remove(name).is_some())
     }
 }
 

@@ -127,6 +127,8 @@ impl App {
         let keyring = Arc::new(Keyring::open(store.clone()).await?);
         let formats: Arc<dyn Formats> = Arc::new(BodyFormats::new()?);
         let coap = coap::api(config, (&pipeline, &keyring, &formats), receiver.tasks())?;
+        commands.ways.announced().load().await?;
+        receiver.tell_announcements(commands.ways.announced().clone());
         let parts = Parts {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),

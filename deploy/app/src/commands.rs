@@ -1,6 +1,7 @@
 //! Commands in this process: the dispatcher, the ways down, what comes from the hub, what clouds report. Not here: the life
 //! of a command (`bridge_core::command`), routes.
 
+mod announced;
 mod http;
 mod inbox;
 pub(crate) mod json;
@@ -21,6 +22,7 @@ use webhook::downlink::Heard;
 
 use crate::config::Config;
 
+pub(crate) use announced::Announced;
 pub(crate) use inbox::HubInbox;
 pub(crate) use ways::CloudWays;
 
@@ -51,8 +53,9 @@ impl Commands {
         let settings = &config.commands;
         let allow = if settings.allow_private_addresses { Allow::All } else { Allow::Public };
         let calls = CallerConfig { timeout: settings.call_timeout, allow, ..CallerConfig::default() };
-        let ways =
-            CloudWays::new(store.clone(), codecs.clone(), Arc::new(Caller::new(calls)?), clock.clone());
+        let announced = Arc::new(Announced::new(store.clone()));
+        let caller = Arc::new(Caller::new(calls)?);
+        let ways = CloudWays::new(store.clone(), codecs.clone(), caller, clock.clone(), announced);
         ways.replace(config)?;
         let ways = Arc::new(ways);
         let dispatch = DispatchConfig {

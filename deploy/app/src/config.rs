@@ -8,6 +8,7 @@ mod bridge;
 mod broker;
 mod choice;
 mod cidr;
+mod client_certificates;
 mod coap;
 mod codecs;
 mod commands;
@@ -24,6 +25,7 @@ mod mistakes;
 mod reader;
 mod retention;
 mod secret;
+mod secrets;
 mod sheet;
 mod suggest;
 mod template;
@@ -41,6 +43,7 @@ pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
 pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
+pub use client_certificates::ClientCertificates;
 pub use coap::Coap;
 pub use codecs::CodecConfig;
 pub use commands::Commands;
@@ -49,7 +52,7 @@ pub use connector::{
 };
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use devices_api::{DevicesApi, Gateway};
-pub use downlink::Downlink;
+pub use downlink::{Access, Downlink};
 pub use http::Http;
 pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
 pub use init::{CONFIG_FILE, InitError, InitOutput, fresh_secret, init};
@@ -58,6 +61,7 @@ pub use log::{Log, LogFormat};
 pub use mistakes::{Mistake, Mistakes};
 pub use retention::{Archive, DeadLetters, Dedup, Trace};
 pub use secret::{PemFile, Secret, Surroundings};
+pub use secrets::Secrets;
 pub use template::template;
 
 use mistakes::Report;
@@ -89,6 +93,8 @@ pub struct Config {
     pub trace: Trace,
     /// The log.
     pub log: Log,
+    /// Keys for secrets at rest.
+    pub secrets: Secrets,
     /// Payload codecs, in order of their names.
     pub codecs: Vec<CodecConfig>,
     /// The sources, in order of their names.
@@ -115,6 +121,7 @@ impl Config {
             commands: Commands::default(),
             trace: Trace::default(),
             log: Log::default(),
+            secrets: Secrets::default(),
             codecs: Vec::new(),
             integrations: Vec::new(),
             devices_api: DevicesApi::default(),
@@ -185,6 +192,7 @@ impl Config {
             commands: Commands::read(root.section("commands")),
             trace: Trace::read(root.section("trace")),
             log: Log::read(root.section("log")),
+            secrets: Secrets::read(root.section("secrets"), surroundings),
             integrations: integration::read_all(
                 &root.section("integrations"),
                 connectors,
@@ -204,6 +212,15 @@ impl Config {
             // One of them is not the default, so one of the sections is there.
             let key = if root.section("http").is_present() { "http" } else { "hub" };
             root.refuse(key, "http.listen and hub.embedded.listen cannot be the same address");
+        }
+        if config.secrets.keys.is_empty()
+            && let Some(integration) = config.integrations.iter().find(|one| one.takes_announcements())
+        {
+            let why = format!(
+                "{}.downlink.announced needs a key under which the announced ones are kept: set [secrets] keys",
+                integration.name
+            );
+            root.refuse("integrations", &why);
         }
         root.finish();
         config

@@ -147,6 +147,7 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
         backlog_age_seconds: if stats.stored == 0 { 0.0 } else { age.unwrap_or_default() },
         dead_letters: backlog.dead_letters,
         buried: operations.0.pipeline.delivery.buried(),
+        certificates_ignored: operations.0.device_api.certificates_ignored(),
         store_ok: operations.0.pipeline.delivery.store_error().is_none(),
     };
     let table = operations.0.receiver.table();

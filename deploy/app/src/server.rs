@@ -39,15 +39,15 @@ pub struct Front {
 }
 
 impl Front {
-    async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn answer(&self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Response {
         if Receiver::is_webhook(request.uri().path()) {
             return self.receiver.answer(request, Some(peer)).await;
         }
+        request.extensions_mut().insert(ConnectInfo(peer));
         if DeviceApi::is_ours(request.uri().path()) {
             return self.device_api.answer(request).await;
         }
-        let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let request = request.map(axum::body::Body::new);
         match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -42,7 +42,11 @@ fn way_down(way: &'static WayDown) -> WayDownInfo<'static> {
     let known = |settings: &'static [Setting]| settings.iter().map(|setting| (setting.key, setting.help));
     match way {
         WayDown::Api(api) => WayDownInfo {
-            manner: WayManner::Api { default_url: api.default_url, token: api.token },
+            manner: WayManner::Api {
+                default_url: api.default_url,
+                token: api.token,
+                announces: api.announced.as_ref().map(|announces| announces.settings),
+            },
             settings: known(api.settings).collect(),
             check: Box::new(|url, settings| mistakes((api.make)(url, settings).err())),
         },
@@ -96,6 +100,10 @@ fn source(integration: &Integration, before: Option<&SourceTable>) -> anyhow::Re
             .rate
             .and_then(std::num::NonZeroU32::new)
             .map(webhook::receiver::RateLimit::per_second),
+        device_rate: integration
+            .device_rate
+            .and_then(std::num::NonZeroU32::new)
+            .map(webhook::receiver::RateLimits::per_second),
         refusal_log: LogGate::default(),
     })
 }

@@ -35,7 +35,7 @@ impl DeviceApi {
     }
 
     async fn try_desired(&self, current: &Current, route: &Route, head: &Head) -> Result<Response, Refused> {
-        let caller = self.identify(&current.settings, route, head).await?;
+        let (caller, _) = self.identify(&current.settings, route, head).await?;
         let device = route.device().ok_or_else(answer::unknown_device)?;
         let pipeline = &self.0.parts.pipeline;
         self.let_in(current.integration(&caller), device, pipeline.clock.wall()).await?;

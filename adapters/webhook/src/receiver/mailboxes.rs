@@ -110,6 +110,7 @@ mod tests {
             body_limit: 1024,
             allows: None,
             rate: None,
+            device_rate: None,
             refusal_log: LogGate::default(),
         }
     }

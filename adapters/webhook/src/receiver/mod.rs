@@ -1,11 +1,13 @@
 //! Receives the requests of every integration: one loop of method, authentication, limits, decoding, delivery, answer.
 //! A connector cannot forget any of it. Not here: what a body means (connectors), what happens to an uplink (core).
 
+mod announcements;
 mod mailboxes;
 mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -25,7 +27,8 @@ use http_edge::body::media_type;
 use http_edge::{Refused, body, client, refused};
 use percent_encoding::percent_decode_str;
 
-pub use http_edge::{Auth, LogGate, Problem, RateLimit, SecretDigest, Tasks};
+pub use announcements::Announcements;
+pub use http_edge::{Auth, LogGate, Problem, RateLimit, RateLimits, SecretDigest, Tasks};
 pub use mailboxes::Mailboxes;
 pub use source::{Source, SourceTable};
 
@@ -46,6 +49,7 @@ struct Inner {
     body_timeout: Duration,
     tasks: Tasks,
     mailboxes: OnceLock<Arc<dyn Mailboxes>>,
+    announcements: OnceLock<Arc<dyn Announcements>>,
 }
 
 impl Receiver {
@@ -63,12 +67,18 @@ impl Receiver {
             body_timeout,
             tasks: Tasks::default(),
             mailboxes: OnceLock::new(),
+            announcements: OnceLock::new(),
         }))
     }
 
     /// From now on answers carry what these have. A second call changes nothing.
     pub fn serve_mailboxes(&self, mailboxes: Arc<dyn Mailboxes>) {
         let _ = self.0.mailboxes.set(mailboxes);
+    }
+
+    /// From now on what clouds announce goes there. A second call changes nothing.
+    pub fn tell_announcements(&self, announcements: Arc<dyn Announcements>) {
+        let _ = self.0.announcements.set(announcements);
     }
 
     /// Answers the paths of [`is_webhook`](Self::is_webhook).
@@ -200,6 +210,11 @@ impl Receiver {
             }
         };
         tracer.step(Step::Authenticated, clock.now());
+        if let Some(announcements) = self.0.announcements.get()
+            && let Some(announced) = announcements::read(&source, &parts.headers)
+        {
+            announcements.take(&source.integration, announced).await;
+        }
         let content_type = media_type(&parts.headers);
         let arrived = Arrived { method: parts.method, path_device, query, content_type, body, received_at };
         let decoded = match source.decode.decode(&arrived.as_request()) {
@@ -214,6 +229,9 @@ impl Receiver {
             }
         };
         tracer.step(Step::Decoded, clock.now());
+        if let Err(after) = admit_devices(&source, &decoded) {
+            return self.refuse(&source, tracer, Refusal::Overload, Problem::overload(after));
+        }
         let response = self.deliver(source.clone(), arrived, decoded, (tracer, entered)).await;
         source.integration.counters.latency.observe(clock.now().saturating_duration_since(entered));
         response
@@ -339,6 +357,24 @@ fn to_repeat(verdicts: &[Verdict]) -> Option<Duration> {
         _ => None,
     });
     retry.max()
+}
+
+/// Lets a request in when none of its devices is over its rate. A device counts once, however many messages it has in the
+/// request: otherwise a large one would never pass. None of it is taken, so that the sender comes again with all of it.
+fn admit_devices(source: &Source, decoded: &Decoded) -> Result<(), Duration> {
+    let Some(limits) = &source.device_rate else { return Ok(()) };
+    let devices: BTreeSet<(Option<&str>, &str)> = decoded
+        .uplinks
+        .iter()
+        .filter_map(|uplink| uplink.device.as_ref())
+        .map(|device| (device.scope.as_deref(), device.id.as_str()))
+        .collect();
+    for (scope, id) in devices {
+        // No scope or id holds this character.
+        let sender: Arc<str> = format!("{}\u{1f}{id}", scope.unwrap_or_default()).into();
+        limits.admit(&sender)?;
+    }
+    Ok(())
 }
 
 /// The one place where the others become a status.

@@ -19,12 +19,13 @@ use codec::{CodecSet, Context};
 use http::{HeaderValue, Request, header};
 use http_caller::{Call, CallError, Caller};
 use serde_json::Value;
-use webhook::connector::WayDown;
+use webhook::connector::{MakeDownlink, Settings, WayDown};
 use webhook::connectors;
 use webhook::downlink::{Answered, Downlink, Heard, Mailbox};
 
+use super::Announced;
 use super::http::HttpWay;
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::tryout::parse_hex;
 
 /// The ways of all integrations.
@@ -49,6 +50,7 @@ pub(super) struct Parts {
     codecs: Arc<CodecSet>,
     caller: Arc<Caller>,
     clock: Arc<dyn Clock>,
+    announced: Arc<Announced>,
 }
 
 impl CloudWays {
@@ -57,8 +59,15 @@ impl CloudWays {
         codecs: Arc<CodecSet>,
         caller: Arc<Caller>,
         clock: Arc<dyn Clock>,
+        announced: Arc<Announced>,
     ) -> Self {
-        Self { table: RwLock::default(), parts: Arc::new(Parts { registry, codecs, caller, clock }) }
+        let parts = Parts { registry, codecs, caller, clock, announced };
+        Self { table: RwLock::default(), parts: Arc::new(parts) }
+    }
+
+    /// What clouds announce.
+    pub(crate) fn announced(&self) -> &Arc<Announced> {
+        &self.parts.announced
     }
 
     /// Takes over the ways of a configuration.
@@ -82,12 +91,20 @@ impl CloudWays {
                     let api = downlink.api.as_ref();
                     let api = api.with_context(|| format!("{}: no token", integration.name))?;
                     let cloud = (way.make)(&api.url, &downlink.settings).map_err(wrong)?;
-                    let mut token = HeaderValue::from_str(&format!("Bearer {}", api.token.expose()))
-                        .with_context(|| {
-                            format!("{}: the token cannot stand in a header", integration.name)
-                        })?;
-                    token.set_sensitive(true);
-                    Known::Cloud(Arc::new(CloudWay { cloud, token, parts: self.parts.clone() }))
+                    let access = match &api.access {
+                        Access::Token(token) => {
+                            let token = bearer(token.expose());
+                            WayAccess::Token(token.with_context(|| {
+                                format!("{}: the token cannot stand in a header", integration.name)
+                            })?)
+                        }
+                        Access::Announced(_) => WayAccess::Announced {
+                            integration: integration.name.clone(),
+                            make: way.make,
+                            settings: downlink.settings.clone(),
+                        },
+                    };
+                    Known::Cloud(Arc::new(CloudWay { cloud, access, parts: self.parts.clone() }))
                 }
             };
             table.insert(integration.name.clone(), known);
@@ -96,6 +113,7 @@ impl CloudWays {
             let way = HttpWay { parts: self.parts.clone() };
             table.insert(IntegrationName::parse(http_api::INTEGRATION)?, Known::Http(Arc::new(way)));
         }
+        self.parts.announced.replace(config);
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         Ok(())
     }
@@ -146,9 +164,24 @@ impl Ways for CloudWays {
 
 /// The way to the devices of one integration.
 struct CloudWay {
+    /// When the URL is announced, one that is never called.
     cloud: Arc<dyn Downlink>,
-    token: HeaderValue,
+    access: WayAccess,
     parts: Arc<Parts>,
+}
+
+/// How the API is called.
+enum WayAccess {
+    /// Always with this.
+    Token(HeaderValue),
+    /// As the cloud has announced for the device's scope.
+    Announced { integration: IntegrationName, make: MakeDownlink, settings: Settings },
+}
+
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut token = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    token.set_sensitive(true);
+    Some(token)
 }
 
 impl Parts {
@@ -200,6 +233,22 @@ impl Way for MailboxWay {
 }
 
 impl CloudWay {
+    /// The API for a device, and the token; none when nothing was announced for it.
+    fn access(&self, device: &DeviceRecord) -> Option<(Arc<dyn Downlink>, HeaderValue)> {
+        match &self.access {
+            WayAccess::Token(token) => Some((self.cloud.clone(), token.clone())),
+            WayAccess::Announced { integration, make, settings } => {
+                let named = settings.get("application").and_then(|application| application.first());
+                let scope = device.scope.as_ref().or(named)?;
+                let announced = self.parts.announced.find(integration, scope)?;
+                let mut settings = settings.clone();
+                settings.extend(announced.settings.clone());
+                let cloud = make(&announced.url, &settings).ok()?;
+                Some((cloud, bearer(&announced.token)?))
+            }
+        }
+    }
+
     async fn call(&self, command: &Command, attempt: AttemptId) -> SendOutcome {
         let refused =
             |code, detail: String, again| SendOutcome::Refused { cause: Cause::new(code, detail), again };
@@ -214,13 +263,17 @@ impl CloudWay {
             }
             Err(error) => return refused(CauseCode::Unavailable, error.to_string(), Again::Later(None)),
         };
-        let request = match self.cloud.request(&record, command, attempt) {
+        let Some((cloud, token)) = self.access(&record) else {
+            let why = "the cloud has not announced an API key for the device's application";
+            return refused(CauseCode::Unavailable, why.into(), Again::Later(None));
+        };
+        let request = match cloud.request(&record, command, attempt) {
             Ok(request) => request,
             Err(why) => return refused(CauseCode::Refused, why, Again::Never),
         };
         let (parts, body) = Request::<Bytes>::into_parts(request);
         let mut headers = parts.headers;
-        headers.insert(header::AUTHORIZATION, self.token.clone());
+        headers.insert(header::AUTHORIZATION, token);
         let call = Call { method: parts.method, url: parts.uri, headers, body };
         match self.parts.caller.call(call).await {
             Ok(answer) => self.cloud.outcome(&Answered {

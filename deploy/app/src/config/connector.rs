@@ -60,6 +60,8 @@ pub enum WayManner {
         default_url: Option<&'static str>,
         /// What the token is.
         token: &'static str,
+        /// Settings that the cloud announces, with URL and token; none when it announces nothing.
+        announces: Option<&'static [&'static str]>,
     },
     /// The cloud asks for them: there is nothing to be called.
     Mailbox {

@@ -20,8 +20,18 @@ pub struct Downlink {
 pub struct Api {
     /// Where it is, without a slash at its end.
     pub url: String,
-    /// Its bearer token.
-    pub token: Secret,
+    /// What proves to it who is calling.
+    pub access: Access,
+}
+
+/// What proves to a cloud's API who is calling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// A bearer token.
+    Token(Secret),
+    /// What the cloud announces with its webhooks, with the URL, when that is at one of these: scheme and authority, in
+    /// lower case.
+    Announced(Vec<String>),
 }
 
 impl Downlink {
@@ -39,8 +49,17 @@ impl Downlink {
         };
         let section = field.section()?;
         let api = match way.manner {
-            WayManner::Api { default_url, token } => {
-                Some(Api::read(&section, default_url, token, surroundings))
+            WayManner::Api { announces: Some(brought), default_url, .. } if section.has("announced") => {
+                for key in ["url", "token"].iter().chain(brought) {
+                    section.refuse(key, "is announced, too: name it, or announced");
+                }
+                let access = section.optional("announced", read_origins).map(Access::Announced);
+                // The URL is of no use until one is announced.
+                Some((Some(default_url.unwrap_or("https://announced.invalid").to_owned()), access))
+            }
+            WayManner::Api { default_url, token, .. } => {
+                let (url, token) = Api::read(&section, default_url, token, surroundings);
+                Some((url, token.map(Access::Token)))
             }
             WayManner::Mailbox { .. } => {
                 for key in ["url", "token"] {
@@ -56,7 +75,14 @@ impl Downlink {
                 settings.insert((*key).to_owned(), values);
             }
         }
-        let (url, token) = api.unwrap_or_default();
+        if let WayManner::Api { announces: Some(brought), .. } = way.manner
+            && section.has("announced")
+        {
+            for key in brought {
+                settings.insert((*key).to_owned(), vec!["announced".to_owned()]);
+            }
+        }
+        let (url, access) = api.unwrap_or_default();
         let is_api = matches!(way.manner, WayManner::Api { .. });
         if is_api && url.is_none() {
             return None;
@@ -73,8 +99,8 @@ impl Downlink {
             }
         }
         section.finish();
-        let api = match (url, token) {
-            (Some(url), Some(token)) => Some(Api { url, token }),
+        let api = match (url, access) {
+            (Some(url), Some(access)) => Some(Api { url, access }),
             _ if is_api => return None,
             _ => None,
         };
@@ -91,6 +117,17 @@ impl Downlink {
                 "Commands for its devices wait here until they ask, and travel in the answers. Default: not at all."
             }
         });
+        if let WayManner::Api { announces: Some(brought), default_url, .. } = way.manner {
+            let url = default_url.unwrap_or("https://example.com");
+            let host = url.trim_start_matches("https://");
+            sheet.prose(&format!(
+                "Or downlink = {{ announced = [{}] }}: URL, token and {} are those that the cloud announces with its webhooks, when \
+                 they are for one of these hosts (https; another scheme stands before the host). They are kept encrypted, which \
+                 needs a key: see [secrets].",
+                quoted(host),
+                brought.join(", ")
+            ));
+        }
         for (key, help) in &way.settings {
             sheet.prose(&format!("{key}: {help}"));
         }
@@ -123,6 +160,23 @@ impl Api {
         };
         (url, section.required("token", token, |field| surroundings.secret(field)))
     }
+}
+
+/// Hosts (https) or schemes with hosts, as [`Access::Announced`] has them.
+fn read_origins(field: &Field<'_>) -> Option<Vec<String>> {
+    let origins = field.parse_items(parse_origin)?;
+    if field.items().is_some_and(|items| items.is_empty()) {
+        field.mistake("must name a host: an announced key goes nowhere else");
+    }
+    Some(origins)
+}
+
+fn parse_origin(text: &str) -> Result<String, &'static str> {
+    const WRONG: &str = "must be a host such as \"eu1.cloud.thethings.network\", or a scheme and a host";
+    let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url = parse_url(&text).map_err(|_| WRONG)?.to_ascii_lowercase();
+    let has_path = url.split_once("://").is_none_or(|(_, rest)| rest.contains(['/', '*']));
+    if has_path { Err(WRONG) } else { Ok(url) }
 }
 
 fn parse_url(text: &str) -> Result<String, &'static str> {

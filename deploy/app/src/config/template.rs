@@ -2,6 +2,7 @@
 //! a section (each section describes itself).
 
 use super::bridge::Bridge;
+use super::client_certificates::ClientCertificates;
 use super::coap::Coap;
 use super::commands::Commands;
 use super::connector::ConnectorInfo;
@@ -12,6 +13,7 @@ use super::hub::Hub;
 use super::integration::Integration;
 use super::log::Log;
 use super::retention::{Archive, DeadLetters, Dedup, Trace};
+use super::secrets::Secrets;
 use super::sheet::Sheet;
 
 /// A configuration in which every key is commented out: as it is, it means the defaults; with the `#` before a key
@@ -46,7 +48,9 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Commands::describe(sheet);
     Trace::describe(sheet);
     Log::describe(sheet);
+    Secrets::describe(sheet);
     DevicesApi::describe(sheet);
+    ClientCertificates::describe(sheet);
     Gateway::describe(sheet);
     Coap::describe(sheet);
 }

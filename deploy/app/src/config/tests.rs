@@ -1,6 +1,7 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
 mod coap;
+mod credentials;
 mod downlink;
 mod gateways;
 
@@ -49,11 +50,17 @@ fn connectors() -> Vec<ConnectorInfo<'static>> {
     });
     let mut particle = info("particle", "Particle", "particle-", all.clone());
     particle.downlink = Some(WayDownInfo {
-        manner: WayManner::Api { default_url: Some("https://api.example.com"), token: "a token" },
+        manner: WayManner::Api {
+            default_url: Some("https://api.example.com"),
+            token: "a token",
+            announces: Some(&["product"]),
+        },
         settings: vec![("product", "What the devices belong to.")],
         check: Box::new(|_, settings| {
             let message = "is not a product".to_owned();
-            let wrong = settings.get("product").filter(|product| product[..] != ["bridge"]);
+            let wrong = settings
+                .get("product")
+                .filter(|product| !["bridge", "announced"].contains(&product[0].as_str()));
             wrong.map(|_| SettingMistake { key: "product".into(), message }).into_iter().collect()
         }),
     });
@@ -474,6 +481,8 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.integrations = in_force.integrations.clone();
     expected.codecs = in_force.codecs.clone();
     expected.gateways = in_force.gateways.clone();
+    expected.secrets = in_force.secrets.clone();
+    expected.devices_api.client_certificates = in_force.devices_api.client_certificates.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
     assert_eq!(in_force.codecs.len(), 3);

@@ -167,7 +167,11 @@ fn credentials(scheme: &Value) -> String {
     match (text(&scheme["scheme"]), text(&scheme["in"])) {
         ("bearer", _) => "Authorization: Bearer TOKEN".into(),
         ("basic", _) => "Authorization: Basic BASE64(NAME:TOKEN)".into(),
+        ("HMAC-SHA256", _) => {
+            "Authorization: HMAC-SHA256 keyId=ID, ts=…, nonce=…, body=…, signature=…".into()
+        }
         (_, "query") => format!("{name}=SECRET"),
+        _ if text(&scheme["type"]) == "mutualTLS" => "a client certificate".into(),
         _ => format!("{name}: SECRET"),
     }
 }

@@ -93,7 +93,7 @@ pub(crate) async fn run(
             })
             .await
         }
-        Devices::Token(command) => tokens::run(command, registry, credentials, now()?).await,
+        Devices::Token(command) => tokens::run(command, registry, credentials, config, now()?).await,
         Devices::State { id, desired } => {
             state(config, &id, desired.as_deref()).await?;
             Ok(true)

@@ -79,6 +79,7 @@ static WAY_DOWN: WayDown = WayDown::Api(ApiWay {
     default_url: None,
     token: "an API key of the tenant or the server",
     settings: &[],
+    announced: None,
     make: |url, _settings| Ok(Arc::new(queue::Queue { url: url.to_owned() })),
 });
 

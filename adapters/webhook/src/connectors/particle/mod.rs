@@ -78,6 +78,7 @@ static WAY_DOWN: WayDown = WayDown::Api(ApiWay {
     default_url: Some("https://api.particle.io"),
     token: "an access token, best that of an API user who may call functions only",
     settings: &[Setting { key: "product", help: "the id or slug of the product that the devices belong to" }],
+    announced: None,
     make: |url, settings| {
         let product = one(settings, "product").map(str::to_owned);
         Ok(Arc::new(function::Call { url: url.to_owned(), product }))

@@ -18,6 +18,7 @@
 //! - `last_battery_percentage` becomes `batteryLevel` unless the codec gave one; `batteryLevelTime` says how old it is.
 //! - Wrapped messages (`payload` of an AWS IoT rule, `result` of the storage API), arrays of messages and NDJSON are read.
 
+mod announced;
 mod downlink;
 mod event;
 mod identity;
@@ -43,8 +44,8 @@ use self::identity::{Part, Sender};
 use self::uplink::Form;
 use self::wire::{DISCRIMINATORS, Envelope};
 use crate::connector::{
-    ApiWay, AuthKind, Connector, Decode, Letter, Malformed, Reply, Request, Setting, SettingError, Settings,
-    WayDown, one,
+    Announces, ApiWay, AuthKind, Connector, Decode, Letter, Malformed, Reply, Request, Setting, SettingError,
+    Settings, WayDown, one,
 };
 use crate::connectors::fields;
 use crate::connectors::lenient::Field;
@@ -98,6 +99,7 @@ static WAY_DOWN: WayDown = WayDown::Api(ApiWay {
         Setting { key: "webhook", help: "the id of the webhook at The Things Stack" },
         Setting { key: "application", help: "for devices whose application is not known from an uplink" },
     ],
+    announced: Some(Announces { settings: &["webhook"], read: announced::read }),
     make: |url, settings| {
         let Some(webhook) = one(settings, "webhook") else {
             return Err(vec![SettingError {
