@@ -28,6 +28,7 @@ pub mod ports;
 pub mod recent;
 pub mod registrar;
 mod signal;
+pub mod subscription;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 pub mod time;

@@ -24,6 +24,8 @@ pub(crate) enum Caller {
     Device(DeviceId),
     /// A gateway: its place in the settings.
     Gateway(Arc<Settings>, usize),
+    /// Whoever has a key of Azure's stateful bridge.
+    Stateful(Arc<Settings>),
 }
 
 impl Caller {
@@ -64,13 +66,16 @@ impl Caller {
         match self {
             Self::Device(_) => None,
             Self::Gateway(settings, index) => settings.gateways.get(*index),
+            Self::Stateful(settings) => settings.stateful.as_ref(),
         }
     }
 
     pub(crate) fn may_speak_for(&self, device: &DeviceId) -> bool {
         match self {
             Self::Device(own) => own == device,
-            Self::Gateway(..) => self.gateway().is_some_and(|gateway| gateway.speaks_for(device)),
+            Self::Gateway(..) | Self::Stateful(_) => {
+                self.gateway().is_some_and(|gateway| gateway.speaks_for(device))
+            }
         }
     }
 }

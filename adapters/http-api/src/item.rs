@@ -41,6 +41,14 @@ impl Items {
         Self { kind, items: vec![item], is_batch: false }
     }
 
+    /// A device says what model it is. Said again it is the same.
+    pub(crate) fn registration(device: &str, model: String) -> Self {
+        let mut content = Content::default();
+        let id = Some(format!("registration {device} {model}"));
+        content.data.insert("model".into(), model.into());
+        Self::one(Kind::Join, Item { id, content, ..Item::default() })
+    }
+
     /// An object, or an array of objects.
     pub(crate) fn from_json(value: Value) -> Result<Self, Fault> {
         match value {

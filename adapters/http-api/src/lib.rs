@@ -1,5 +1,5 @@
-//! What devices and gateways say over HTTP becomes uplinks: telemetry and properties, and the request that Azure's
-//! stateless device bridge takes; and commands wait for them. [`DeviceApi`] answers; the other modules are its parts. Not
+//! What devices and gateways say over HTTP becomes uplinks: telemetry and properties, and the requests that Azure's
+//! stateless and stateful device bridges take; and commands wait for them. [`DeviceApi`] answers; the other modules are its parts. Not
 //! here: what happens to an uplink afterwards and the life of commands (`bridge-core`), payload codecs (behind
 //! [`Formats`]).
 
@@ -17,6 +17,7 @@ mod pattern;
 mod properties;
 mod route;
 mod settings;
+mod stateful;
 #[cfg(test)]
 mod tests;
 mod waiters;
@@ -25,6 +26,7 @@ pub use api::{DeviceApi, Parts};
 pub use formats::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
 pub use settings::{Gateway, Settings};
+pub use stateful::Callbacks;
 
 /// The integration that devices of this API belong to, and the source of their messages.
 pub const INTEGRATION: &str = "http";

@@ -21,6 +21,8 @@ pub struct Settings {
     pub rate: Option<RateLimits>,
     /// Who may speak for several devices.
     pub gateways: Vec<Gateway>,
+    /// Who may use the routes of Azure's stateful bridge: its keys, and the devices that they are for. None: nobody.
+    pub stateful: Option<Gateway>,
 }
 
 /// Speaks for the devices that its patterns name.

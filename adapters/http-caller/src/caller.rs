@@ -1,5 +1,6 @@
 //! One call and its answer. Not here: connections (`connect`), circuits (`breaker`).
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -192,6 +193,26 @@ impl Caller {
 impl std::fmt::Debug for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Caller").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Reads a URL that somebody else has chosen, to be called later: absolute, without credentials, and not of an address that
+/// may not be called. What a name stands for is seen at each call.
+///
+/// # Errors
+/// A text for whoever chose it.
+pub fn parse_url(text: &str, allow: Allow) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|_| "it is not a URL".to_owned())?;
+    let target = Target::of(&url).map_err(|error| error.to_string())?;
+    let bare = target.host.trim_start_matches('[').trim_end_matches(']');
+    let is_named = bare.eq_ignore_ascii_case("localhost");
+    let address = if is_named { Some(Ipv4Addr::LOCALHOST.into()) } else { bare.parse::<IpAddr>().ok() };
+    match address {
+        Some(address) if !allow.allows(address) => {
+            Err("its address is not public, and others may not be called".into())
+        }
+        _ if bare.is_empty() => Err("the URL names no host".into()),
+        _ => Ok(url),
     }
 }
 

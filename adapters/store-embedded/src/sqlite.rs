@@ -10,12 +10,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The steps from an empty file to the schema of today; the number of those that were taken is `PRAGMA user_version`.
 /// A step that was released never changes.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("schema_archive.sql"),
     include_str!("schema_commands.sql"),
     include_str!("schema_credentials.sql"),
     include_str!("schema_states.sql"),
+    include_str!("schema_subscriptions.sql"),
 ];
 /// How long a connection waits for another process (a tool that writes).
 const BUSY: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ use http_caller::{Allow, Caller, CallerConfig};
 use store_embedded::EmbeddedStore;
 use webhook::downlink::Heard;
 
+use crate::callbacks::Callbacks;
 use crate::config::Config;
 
 pub(crate) use inbox::HubInbox;
@@ -47,12 +48,13 @@ impl Commands {
         delivery: &Arc<Delivery>,
         codecs: &Arc<CodecSet>,
         clock: &Arc<dyn Clock>,
+        callbacks: &Callbacks,
     ) -> anyhow::Result<Self> {
         let settings = &config.commands;
         let allow = if settings.allow_private_addresses { Allow::All } else { Allow::Public };
         let calls = CallerConfig { timeout: settings.call_timeout, allow, ..CallerConfig::default() };
-        let ways =
-            CloudWays::new(store.clone(), codecs.clone(), Arc::new(Caller::new(calls)?), clock.clone());
+        let caller = Arc::new(Caller::new(calls)?);
+        let ways = CloudWays::new(store.clone(), codecs.clone(), caller, clock.clone(), callbacks.clone());
         ways.replace(config)?;
         let ways = Arc::new(ways);
         let dispatch = DispatchConfig {

@@ -4,6 +4,7 @@
 //! One module per section, each with its struct, its defaults, its reader and its part of the template.
 
 mod auth;
+mod azure_bridge;
 mod bridge;
 mod broker;
 mod choice;
@@ -37,6 +38,7 @@ use bridge_core::naming::NamingRule;
 use toml::de::DeTable;
 
 pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
+pub use azure_bridge::AzureBridge;
 pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
@@ -95,6 +97,8 @@ pub struct Config {
     pub devices_api: DevicesApi,
     /// Who speaks for several of them, in order of their names.
     pub gateways: Vec<Gateway>,
+    /// The drop-in for Azure's stateful bridge; none: nobody has a key.
+    pub azure_bridge: Option<AzureBridge>,
 }
 
 impl Config {
@@ -115,6 +119,7 @@ impl Config {
             integrations: Vec::new(),
             devices_api: DevicesApi::default(),
             gateways: Vec::new(),
+            azure_bridge: None,
             bridge,
         }
     }
@@ -188,6 +193,7 @@ impl Config {
             ),
             devices_api: DevicesApi::read(root.section("devices_api"), &codecs),
             gateways: Gateway::read_all(&root.section("gateways"), surroundings),
+            azure_bridge: AzureBridge::read(root.section("azure_bridge"), surroundings),
             codecs,
             bridge,
         };
@@ -198,6 +204,9 @@ impl Config {
             // One of them is not the default, so one of the sections is there.
             let key = if root.section("http").is_present() { "http" } else { "hub" };
             root.refuse(key, "http.listen and hub.embedded.listen cannot be the same address");
+        }
+        if config.azure_bridge.is_some() && !config.devices_api.enabled {
+            root.refuse("azure_bridge", "needs devices_api.enabled: its devices are those of that API");
         }
         root.finish();
         config

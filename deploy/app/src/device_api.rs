@@ -11,24 +11,35 @@ use codec::{Codec, Format as CodecFormat, Input, Spec};
 use http_api::{Format, Formats, Gateway, Settings};
 use webhook::receiver::SecretDigest;
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 
 /// What the API shall do.
 pub(crate) fn settings(config: &Config) -> Settings {
     let gateway = |gateway: &crate::config::Gateway| Gateway {
         name: gateway.name.clone(),
-        secrets: gateway.secrets.iter().map(|secret| SecretDigest::of(secret.expose().as_bytes())).collect(),
+        secrets: digests(&gateway.secrets),
         devices: gateway.devices.clone(),
         rate: Gateway::limit(gateway.rate),
     };
     let api = &config.devices_api;
+    let stateful = config.azure_bridge.as_ref().map(|client| Gateway {
+        name: "azure_bridge".into(),
+        secrets: digests(&client.secrets),
+        devices: client.devices.clone(),
+        rate: Gateway::limit(client.rate),
+    });
     Settings {
         enabled: api.enabled,
         register: api.register,
         body_limit: api.body_limit,
         rate: Settings::limits(api.rate),
         gateways: config.gateways.iter().map(gateway).collect(),
+        stateful,
     }
+}
+
+fn digests(secrets: &[Secret]) -> Vec<SecretDigest> {
+    secrets.iter().map(|secret| SecretDigest::of(secret.expose().as_bytes())).collect()
 }
 
 /// Keys that are never the same twice: random from one start to the next, counted within.

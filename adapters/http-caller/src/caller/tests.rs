@@ -114,3 +114,24 @@ fn nothing_secret_is_shown() {
     call.headers.insert(header::AUTHORIZATION, "Bearer hush".parse().unwrap());
     assert_eq!(format!("{call:?}"), "POST example.com/path");
 }
+
+#[test]
+fn urls_of_others_are_looked_at() {
+    for (url, public, all) in [
+        ("https://example.com/a?code=1", true, true),
+        ("http://8.8.8.8:8080/", true, true),
+        ("http://127.0.0.1:8080/", false, true),
+        ("http://LOCALHOST/", false, true),
+        ("https://[fd12::1]/", false, true),
+        ("http://0.0.0.0/", false, false),
+        ("http://user:secret@example.com/", false, false),
+        ("ftp://example.com/", false, false),
+        ("/callbacks", false, false),
+        ("example.com", false, false),
+        ("", false, false),
+        ("http:///x", false, false),
+    ] {
+        assert_eq!(parse_url(url, Allow::Public).is_ok(), public, "{url}");
+        assert_eq!(parse_url(url, Allow::All).is_ok(), all, "{url}");
+    }
+}

@@ -24,6 +24,7 @@ use webhook::connectors;
 use webhook::downlink::{Answered, Downlink, Heard, Mailbox};
 
 use super::http::HttpWay;
+use crate::callbacks::Callbacks;
 use crate::config::Config;
 use crate::tryout::parse_hex;
 
@@ -49,6 +50,7 @@ pub(super) struct Parts {
     codecs: Arc<CodecSet>,
     caller: Arc<Caller>,
     clock: Arc<dyn Clock>,
+    callbacks: Callbacks,
 }
 
 impl CloudWays {
@@ -57,8 +59,10 @@ impl CloudWays {
         codecs: Arc<CodecSet>,
         caller: Arc<Caller>,
         clock: Arc<dyn Clock>,
+        callbacks: Callbacks,
     ) -> Self {
-        Self { table: RwLock::default(), parts: Arc::new(Parts { registry, codecs, caller, clock }) }
+        let parts = Parts { registry, codecs, caller, clock, callbacks };
+        Self { table: RwLock::default(), parts: Arc::new(parts) }
     }
 
     /// Takes over the ways of a configuration.
@@ -135,7 +139,13 @@ impl Ways for CloudWays {
             Ok(match self.of(&integration) {
                 Some(Known::Cloud(way)) => Route::To { integration, way },
                 Some(Known::Mailbox(way)) => Route::To { integration, way },
-                Some(Known::Http(way)) => Route::To { integration, way },
+                Some(Known::Http(way)) => {
+                    let way: Arc<dyn Way> = way;
+                    match self.parts.callbacks.way(device, &way).await? {
+                        Some(way) => Route::To { integration, way },
+                        None => Route::To { integration, way },
+                    }
+                }
                 None => {
                     Route::NoWay(format!("integration {integration} has no downlink in the configuration"))
                 }

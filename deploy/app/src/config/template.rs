@@ -1,6 +1,7 @@
 //! `device-bridge config template`: the whole configuration, explained, with the real defaults. Not here: what stands in
 //! a section (each section describes itself).
 
+use super::azure_bridge::AzureBridge;
 use super::bridge::Bridge;
 use super::commands::Commands;
 use super::connector::ConnectorInfo;
@@ -47,4 +48,5 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Log::describe(sheet);
     DevicesApi::describe(sheet);
     Gateway::describe(sheet);
+    AzureBridge::describe(sheet);
 }
