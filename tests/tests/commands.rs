@@ -140,7 +140,10 @@ async fn a_command_from_the_hub_runs_and_the_hub_is_told_every_step() {
     let (cloud, address) = Cloud::start(json!({})).await;
     let (world, _broker, _bridge) = world(address).await;
     let (hub, seen) = hub(&world).await;
-    wait_until("the bridge has subscribed", async || world.log().contains("subscribed to commands")).await;
+    wait_until("the bridge has subscribed", async || {
+        world.log().contains("subscribed to what the hub wants")
+    })
+    .await;
     hub.publish("devices/d1/commands/blink", QoS::AtLeastOnce, false, r#"{"hex":"01aa","port":3}"#)
         .await
         .unwrap();

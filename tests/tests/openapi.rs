@@ -157,5 +157,5 @@ fn literals<'t>(text: &'t str, beginning: &'t str) -> impl Iterator<Item = &'t s
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    text.split('/').all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
 }

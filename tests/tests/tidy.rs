@@ -13,17 +13,22 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
     ("http-caller", &[]),
-    ("http-edge", &["bridge-core"]),
+    ("edge", &["bridge-core"]),
+    ("http-edge", &["bridge-core", "edge"]),
     ("webhook", &["bridge-core", "http-edge"]),
-    ("http-api", &["bridge-core", "http-edge"]),
+    ("http-api", &["bridge-core", "edge", "http-edge"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
-    ("app", &["bridge-core", "http-api", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"]),
+    ("coap", &["bridge-core", "edge", "coap-proto"]),
+    (
+        "app",
+        &["bridge-core", "coap", "http-api", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"],
+    ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
-    ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    ("tests", &["bridge-core", "coap-proto", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
 ];
 
 /// The crates without I/O.

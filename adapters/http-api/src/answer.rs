@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use bridge_core::counters::Refusal;
 use bridge_core::{MessageId, Reason, Verdict};
+use edge::Fault;
 use http::{StatusCode, header};
 use http_edge::{Problem, Refused, refused};
 use serde_json::{Map, Value};
 
-use crate::fault::Fault;
 use crate::route::Route;
 use crate::stateful::Resource;
 

@@ -1,5 +1,5 @@
 //! The API: each request through route, method, caller, scope, rate, body, device, delivery, answer, in this order. Not
-//! here: what a body says ([`crate::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
+//! here: what a body says ([`edge::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
 
 mod desired;
 
@@ -20,21 +20,19 @@ use bridge_core::{
     Decoded, DeviceId, ExternalDevice, IntegrationName, MessageId, Reason, Timestamp, Verdict,
 };
 use bytes::Bytes;
+use edge::{Fault, Formats, Items, properties};
 use http::request::Parts as Head;
 use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
 use serde_json::Value;
 
 use crate::answer::{self, Named};
 use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller};
-use crate::fault::Fault;
-use crate::formats::Formats;
-use crate::item::Items;
 use crate::mailbox::Mailbox;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::stateful::{Callbacks, Place, Resource};
 use crate::waiters::Waiters;
-use crate::{INTEGRATION, azure, commands, mailbox, properties};
+use crate::{INTEGRATION, azure, commands, mailbox};
 
 /// Answers devices and gateways. Cheap to clone.
 #[derive(Clone)]
@@ -428,7 +426,7 @@ impl Arrived {
             Route::Stateful(_) => {
                 self.request.items()?.ok_or_else(|| Fault::at("", "there is nothing to deliver"))?
             }
-            _ => crate::body::read(media_type, body, formats, self.received_at)?,
+            _ => edge::body::read(media_type, body, formats, self.received_at)?,
         };
         Ok((device, items))
     }

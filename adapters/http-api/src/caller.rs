@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bridge_core::DeviceId;
 use bridge_core::keyring::Keyring;
-use bridge_core::ports::{StoreResult, TokenDigest};
+use bridge_core::ports::StoreResult;
+use edge::device_of;
 use http::HeaderMap;
 use http_edge::{SecretDigest, auth};
 
@@ -43,7 +44,7 @@ impl Caller {
             if let Some(gateway) = gateway(settings, |_| true, token) {
                 return Ok(Some(gateway));
             }
-            return Ok(device(keyring, token).await?.map(Self::Device));
+            return Ok(device_of(keyring, token).await?.map(Self::Device));
         }
         let Some(credentials) = auth::basic(headers) else { return Ok(None) };
         let Some(colon) = credentials.iter().position(|byte| *byte == b':') else { return Ok(None) };
@@ -51,7 +52,7 @@ impl Caller {
         if let Some(gateway) = gateway(settings, |gateway| gateway.name.as_bytes() == user, password) {
             return Ok(Some(gateway));
         }
-        let device = device(keyring, password).await?;
+        let device = device_of(keyring, password).await?;
         Ok(device.filter(|device| device.as_str().as_bytes() == user).map(Self::Device))
     }
 
@@ -87,16 +88,4 @@ fn gateway(settings: &Arc<Settings>, is_meant: impl Fn(&Gateway) -> bool, secret
     let index =
         proved.iter().zip(&settings.gateways).position(|(proved, gateway)| *proved && is_meant(gateway))?;
     Some(Caller::Gateway(settings.clone(), index))
-}
-
-/// A token is looked up by its digest: how long that takes says nothing about the token.
-async fn device(keyring: &Keyring, token: &[u8]) -> StoreResult<Option<DeviceId>> {
-    /// 32 bytes in base64 without padding.
-    const LENGTH: usize = 43;
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    // What cannot be a token is not worth a look at the store.
-    if token.len() != LENGTH || !token.iter().all(is_plain) {
-        return Ok(None);
-    }
-    keyring.device(&TokenDigest::of(token)).await
 }

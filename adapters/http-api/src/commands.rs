@@ -15,12 +15,12 @@ use http::{HeaderMap, StatusCode, header};
 use http_edge::{Problem, Refused, body, refused};
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::api::{Current, DeviceApi, store_failed};
-use crate::fault::Fault;
 use crate::mailbox;
 use crate::route::Route;
 use crate::waiters::{self, Crowded};
-use crate::{answer, body as json_body};
+use edge::{Fault, body as json_body, member};
 
 /// What a device is told to wait when too many do.
 const CROWDED: Duration = Duration::from_secs(30);
@@ -151,10 +151,7 @@ fn read_report(body: &[u8]) -> Result<Report, Fault> {
         Some(_) => return Err(Fault::at("/reason", "must be text")),
     };
     if let Some(key) = fields.keys().next() {
-        return Err(Fault::at(
-            crate::fault::member("", key),
-            "is not known; there are status, result, reason",
-        ));
+        return Err(Fault::at(member("", key), "is not known; there are status, result, reason"));
     }
     match status.as_ref().and_then(Value::as_str) {
         Some("done") => Ok(Report::Acknowledged { result: result.filter(|result| !result.is_null()) }),

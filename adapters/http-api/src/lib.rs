@@ -1,20 +1,15 @@
 //! What devices and gateways say over HTTP becomes uplinks: telemetry and properties, and the requests that Azure's
-//! stateless and stateful device bridges take; and commands wait for them. [`DeviceApi`] answers; the other modules are its parts. Not
-//! here: what happens to an uplink afterwards and the life of commands (`bridge-core`), payload codecs (behind
-//! [`Formats`]).
+//! stateless and stateful device bridges take; and commands wait for them. [`DeviceApi`] answers; the other modules are
+//! its parts. Not here: what happens to an uplink afterwards and the life of commands (`bridge-core`), payload codecs
+//! (behind [`Formats`]).
 
 mod answer;
 mod api;
 mod azure;
-mod body;
 mod caller;
 mod commands;
-mod fault;
-mod formats;
-mod item;
 mod mailbox;
 mod pattern;
-mod properties;
 mod route;
 mod settings;
 mod stateful;
@@ -23,7 +18,7 @@ mod tests;
 mod waiters;
 
 pub use api::{DeviceApi, Parts};
-pub use formats::{Format, Formats};
+pub use edge::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
 pub use settings::{Gateway, Settings};
 pub use stateful::Callbacks;

@@ -95,14 +95,7 @@ impl Route {
     /// The media types that it takes. None at all counts as the first.
     pub(crate) fn media_types(&self) -> &'static [&'static str] {
         match self {
-            Self::Telemetry(_) => &[
-                "application/json",
-                "application/senml+json",
-                "application/senml+cbor",
-                "application/cbor",
-                "text/plain",
-                "application/octet-stream",
-            ],
+            Self::Telemetry(_) => edge::body::MEDIA_TYPES,
             Self::Properties(_) => &["application/json", "application/merge-patch+json"],
             Self::Commands(_) | Self::CommandResult(..) | Self::Azure | Self::Stateful(_) => {
                 &["application/json"]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::coap::CoapApi;
 use anyhow::Context;
 use axum::Router;
 use bridge_core::IntegrationName;
@@ -17,7 +18,7 @@ use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
 use bridge_core::twin::{TwinKeeper, TwinLimits};
 use codec::CodecSet;
-use http_api::{DeviceApi, Parts};
+use http_api::{DeviceApi, Formats, Parts};
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
 use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as HubProtocol, Secret, TlsPem};
 use store_embedded::{EmbeddedStore, Mode};
@@ -27,6 +28,7 @@ use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
 
 use crate::callbacks::Callbacks;
 use crate::clock::SystemClock;
+use crate::coap;
 use crate::codecs::Workshop;
 use crate::commands::{Commands, Hearing, HubInbox};
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
@@ -42,6 +44,7 @@ pub struct App {
     front: Front,
     receiver: Receiver,
     device_api: DeviceApi,
+    coap: Option<CoapApi>,
     operations: Operations,
     pipeline: Arc<Pipeline>,
     workshop: Workshop,
@@ -124,21 +127,23 @@ impl App {
             config.http.body_timeout,
         );
         receiver.serve_mailboxes(Arc::new(commands.clone()));
+        let keyring = Arc::new(Keyring::open(store.clone()).await?);
+        let formats: Arc<dyn Formats> = Arc::new(BodyFormats::new()?);
+        let coap = coap::api(config, (&pipeline, &keyring, &formats), receiver.tasks())?;
         let parts = Parts {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),
             commands: commands.dispatcher.clone(),
             callbacks: callbacks.for_routes(),
-            keyring: Arc::new(Keyring::open(store.clone()).await?),
-            formats: Arc::new(BodyFormats::new()?),
+            keyring,
+            formats,
             unique: device_api::unique_keys()?,
             tasks: receiver.tasks().clone(),
             body_timeout: config.http.body_timeout,
         };
         let device_api = DeviceApi::new(parts, device_api::settings(config));
         let operations = Operations::new(
-            receiver.clone(),
-            device_api.clone(),
+            (receiver.clone(), device_api.clone(), coap.clone()),
             pipeline.clone(),
             codecs.clone(),
             commands.clone(),
@@ -187,6 +192,7 @@ impl App {
             front: Front { receiver: receiver.clone(), device_api: device_api.clone(), router },
             receiver,
             device_api,
+            coap,
             operations,
             pipeline,
             workshop,
@@ -210,6 +216,11 @@ impl App {
         self.front.clone()
     }
 
+    /// What answers CoAP, for [`serve_coap`](crate::serve_coap); none when it is not wanted.
+    pub fn coap(&self) -> Option<CoapApi> {
+        self.coap.clone()
+    }
+
     /// Takes over integrations, gateways, codecs, secrets and limits of another configuration; all else needs a restart.
     ///
     /// # Errors
@@ -223,6 +234,9 @@ impl App {
         self.codecs.replace(codecs);
         self.receiver.replace(sources);
         self.device_api.replace(device_api::settings(config));
+        if let Some(api) = &self.coap {
+            api.replace(coap::settings(config));
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod bridge;
 mod broker;
 mod choice;
 mod cidr;
+mod coap;
 mod codecs;
 mod commands;
 mod connector;
@@ -42,6 +43,7 @@ pub use azure_bridge::AzureBridge;
 pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
+pub use coap::Coap;
 pub use codecs::CodecConfig;
 pub use commands::Commands;
 pub use connector::{
@@ -95,6 +97,8 @@ pub struct Config {
     pub integrations: Vec<Integration>,
     /// Devices that speak HTTP.
     pub devices_api: DevicesApi,
+    /// Devices that speak CoAP.
+    pub coap: Coap,
     /// Who speaks for several of them, in order of their names.
     pub gateways: Vec<Gateway>,
     /// The drop-in for Azure's stateful bridge; none: nobody has a key.
@@ -118,6 +122,7 @@ impl Config {
             codecs: Vec::new(),
             integrations: Vec::new(),
             devices_api: DevicesApi::default(),
+            coap: Coap::default(),
             gateways: Vec::new(),
             azure_bridge: None,
             bridge,
@@ -192,6 +197,7 @@ impl Config {
                 &codecs,
             ),
             devices_api: DevicesApi::read(root.section("devices_api"), &codecs),
+            coap: Coap::read(root.section("coap")),
             gateways: Gateway::read_all(&root.section("gateways"), surroundings),
             azure_bridge: AzureBridge::read(root.section("azure_bridge"), surroundings),
             codecs,

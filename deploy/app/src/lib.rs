@@ -4,6 +4,7 @@
 mod assemble;
 mod callbacks;
 mod clock;
+mod coap;
 pub mod codecs;
 mod commands;
 pub mod config;
@@ -20,6 +21,7 @@ mod sources;
 pub mod tryout;
 mod twins;
 
+pub use ::coap::{Closing, CoapApi, serve as serve_coap};
 pub use assemble::{App, open_tool_store, operator_token_path};
 pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;

@@ -9,6 +9,7 @@ mod twins;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use ::coap::CoapApi;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,7 @@ use http_api::DeviceApi;
 use serde_json::{Value, json};
 use webhook::receiver::{Auth, Problem, Receiver};
 
+use crate::coap;
 use crate::commands::Commands;
 use crate::metrics::{self, Counters, Extra};
 use crate::replay::ReplayRequest;
@@ -35,6 +37,7 @@ pub(crate) struct Operations(Arc<Inner>);
 struct Inner {
     receiver: Receiver,
     device_api: DeviceApi,
+    coap: Option<CoapApi>,
     pipeline: Arc<Pipeline>,
     codecs: Arc<CodecSet>,
     commands: Commands,
@@ -56,8 +59,7 @@ pub(crate) struct Backlog {
 impl Operations {
     /// Routes over these parts; `token` guards the traces.
     pub(crate) fn new(
-        receiver: Receiver,
-        device_api: DeviceApi,
+        (receiver, device_api, coap): (Receiver, DeviceApi, Option<CoapApi>),
         pipeline: Arc<Pipeline>,
         codecs: Arc<CodecSet>,
         commands: Commands,
@@ -68,6 +70,7 @@ impl Operations {
         Self(Arc::new(Inner {
             receiver,
             device_api,
+            coap,
             pipeline,
             codecs,
             commands,
@@ -152,7 +155,10 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
         .map(|integration| Counters { name: integration.name.as_str(), of: &integration.counters })
         .collect();
     integrations.push(Counters { name: http_api::INTEGRATION, of: operations.0.device_api.counters() });
-    let page = metrics::render(&integrations, stats, extra);
+    let coap = operations.0.coap.as_ref();
+    integrations.extend(coap.map(|api| Counters { name: ::coap::SOURCE, of: api.counters() }));
+    let mut page = metrics::render(&integrations, stats, extra);
+    page.extend(coap.map(|api| coap::metrics(&api.stats())));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use app::config::Config;
-use app::{App, ServerLimits};
-use tokio::net::TcpListener;
+use app::{App, Closing, ServerLimits};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -53,6 +53,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     shutdown: watch::Sender<bool>,
     server: tokio::task::JoinHandle<()>,
+    coap: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Running {
@@ -65,6 +66,19 @@ impl Running {
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
         let (shutdown, closing) = watch::channel(false);
+        let coap = match app.coap() {
+            None => None,
+            Some(api) => {
+                let listen = config.coap.listen;
+                let socket = UdpSocket::bind(listen)
+                    .await
+                    .with_context(|| format!("cannot listen on {listen} (coap)"))?;
+                let address = socket.local_addr()?;
+                tracing::info!(%address, "CoAP");
+                let closing = Closing { begins: closing.clone(), grace: config.delivery.shutdown_wait };
+                Some(tokio::spawn(app::serve_coap(socket, api, closing)))
+            }
+        };
         let limits = ServerLimits {
             max_connections: config.http.max_connections,
             header_timeout: config.http.header_timeout,
@@ -73,7 +87,7 @@ impl Running {
         let server = tokio::spawn(server);
         let ms = begun.elapsed().as_millis() as u64;
         tracing::info!(%address, integrations = config.integrations.len(), started_ms = ms, "ready");
-        Ok(Self { app, address, shutdown, server })
+        Ok(Self { app, address, shutdown, server, coap })
     }
 
     /// Lets requests end, then drains.
@@ -82,6 +96,11 @@ impl Running {
         self.shutdown.send_replace(true);
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server failed");
+        }
+        if let Some(coap) = self.coap
+            && let Err(error) = coap.await
+        {
+            tracing::error!(%error, "the CoAP server failed");
         }
         self.app.drain().await;
     }

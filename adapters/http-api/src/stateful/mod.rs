@@ -15,6 +15,7 @@ use bridge_core::subscription::{ConnectionStatus, Subscription, SubscriptionKind
 use bridge_core::trace::{Step, Tracer};
 use bridge_core::twin::Twin;
 use bytes::Bytes;
+use edge::{Fault, Items};
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_edge::{Problem, Refused, SecretDigest, body, refused};
@@ -22,8 +23,6 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{Arrived, Current, DeviceApi, Request, check_share, idempotency_key, store_failed};
 use crate::caller::Caller;
-use crate::fault::Fault;
-use crate::item::Items;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::{INTEGRATION, answer};
@@ -290,11 +289,10 @@ impl Request {
                 let is_empty = items.items.iter().all(|item| item.content.measurements.is_empty());
                 Ok((!is_empty).then_some(items))
             }
-            Resource::Registration => {
-                let model = read::registration(&self.body)?;
-                let name = device.as_ref().map(ToString::to_string).unwrap_or_default();
-                Ok(model.map(|model| Items::registration(&name, model)))
-            }
+            Resource::Registration => match device {
+                Some(device) => read::registration(&self.body, device),
+                None => Ok(None),
+            },
             Resource::Twin | Resource::Status | Resource::Resync | Resource::Subscription(_) => Ok(None),
         }
     }

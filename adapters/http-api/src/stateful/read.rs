@@ -1,12 +1,11 @@
 //! What bodies of requests to Azure's stateful bridge say (reference, section 2.1). Names of members are not sensitive to
 //! case, as there; other members are ignored, as there. Not here: paths and answers.
 
-use bridge_core::{Content, Kind, Timestamp};
+use bridge_core::{Content, DeviceId, Kind, Timestamp};
+use edge::body::json;
+use edge::item::{measurements, named_values};
+use edge::{Fault, Item, Items, member};
 use serde_json::{Map, Value};
-
-use crate::body::json;
-use crate::fault::{Fault, member};
-use crate::item::{Item, Items, measurements, named_values};
 
 /// The longest URL of a callback, bytes.
 const LONGEST_URL: usize = 2048;
@@ -52,12 +51,17 @@ pub(crate) fn reported(body: &[u8]) -> Result<Items, Fault> {
     Ok(Items::one(Kind::Properties, Item { content, ..Item::default() }))
 }
 
-/// `{"modelId": "dtmi:..."}`. The model is optional, and so is the body, which that bridge insisted on.
-pub(crate) fn registration(body: &[u8]) -> Result<Option<String>, Fault> {
+/// `{"modelId": "dtmi:..."}`: the device joins with that model; said again it is the same. The model is optional, and so
+/// is the body, which that bridge insisted on.
+pub(crate) fn registration(body: &[u8], device: &DeviceId) -> Result<Option<Items>, Fault> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }
-    name(take(&mut object(body)?, "modelId"), "/modelId")
+    let Some(model) = name(take(&mut object(body)?, "modelId"), "/modelId")? else { return Ok(None) };
+    let mut content = Content::default();
+    let id = Some(format!("registration {device} {model}"));
+    content.data.insert("model".into(), model.into());
+    Ok(Some(Items::one(Kind::Join, Item { id, content, ..Item::default() })))
 }
 
 /// `{"callbackUrl": "..."}`.
@@ -158,10 +162,17 @@ mod tests {
         for body in ["{}", r#"{"patch":7}"#] {
             assert_eq!(reported(body.as_bytes()).unwrap_err().pointer, "/patch", "{body}");
         }
-        for (body, model) in [("", None), ("{}", None), (r#"{"MODELID":"dtmi:a;1"}"#, Some("dtmi:a;1"))] {
-            assert_eq!(registration(body.as_bytes()).unwrap().as_deref(), model, "{body}");
+        let device = DeviceId::parse("d1").unwrap();
+        let registration = |body: &str| registration(body.as_bytes(), &device);
+        for body in ["", " ", "{}", r#"{"modelId":""}"#] {
+            assert_eq!(registration(body).unwrap(), None, "{body}");
         }
-        assert!(registration(b"[]").is_err() && registration(br#"{"modelId":7}"#).is_err());
+        let items = registration(r#"{"MODELID":"dtmi:a;1"}"#).unwrap().unwrap();
+        assert_eq!(
+            (items.kind, &items.items[0].content.data["model"]),
+            (Kind::Join, &Value::from("dtmi:a;1"))
+        );
+        assert!(registration("[]").is_err() && registration(r#"{"modelId":7}"#).is_err());
         assert_eq!(callback(br#"{"callbackurl":"x"}"#).unwrap(), "x");
         for body in [
             "{}".to_owned(),

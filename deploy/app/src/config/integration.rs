@@ -76,6 +76,9 @@ pub(super) fn read_all(
             if *name == http_api::INTEGRATION {
                 field.mistake("the name is that of the devices of devices_api; choose another");
             }
+            if *name == ::coap::SOURCE {
+                field.mistake("the name is that of the counters of coap; choose another");
+            }
             let integration = Integration::read(field.section()?, name, connectors, surroundings, codecs);
             integration.zip(parsed.ok()).map(|(integration, name)| integration(name))
         })

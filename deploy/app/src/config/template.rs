@@ -3,6 +3,7 @@
 
 use super::azure_bridge::AzureBridge;
 use super::bridge::Bridge;
+use super::coap::Coap;
 use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
@@ -49,4 +50,5 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     DevicesApi::describe(sheet);
     Gateway::describe(sheet);
     AzureBridge::describe(sheet);
+    Coap::describe(sheet);
 }

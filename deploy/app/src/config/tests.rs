@@ -1,6 +1,7 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
 mod azure_bridge;
+mod coap;
 mod downlink;
 mod gateways;
 
@@ -427,6 +428,7 @@ fn keys_nobody_knows_are_refused_in_every_table() {
         "log",
         "devices_api",
         "azure_bridge",
+        "coap",
     ] {
         let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let told = mistakes(&format!("{header}zzz = 1"));

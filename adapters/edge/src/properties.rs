@@ -7,8 +7,11 @@ use crate::body::json;
 use crate::fault::Fault;
 use crate::item::{Item, Items, named_values};
 
-/// Reads a body. A property that is null is gone (RFC 7396); it goes on as null.
-pub(crate) fn read(body: &[u8]) -> Result<Items, Fault> {
+/// Reads a body in JSON. A property that is null is gone (RFC 7396); it goes on as null.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(body: &[u8]) -> Result<Items, Fault> {
     let Value::Object(object) = json(body)? else {
         return Err(Fault::at("", "must be an object of properties"));
     };

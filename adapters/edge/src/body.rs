@@ -9,8 +9,21 @@ use crate::fault::Fault;
 use crate::formats::{Format, Formats};
 use crate::item::{Item, Items, check_count};
 
-/// Reads a body. `media_type` is one of [`crate::route::Route::media_types`].
-pub(crate) fn read(
+/// The media types that [`read`] takes.
+pub const MEDIA_TYPES: &[&str] = &[
+    "application/json",
+    "application/senml+json",
+    "application/senml+cbor",
+    "application/cbor",
+    "text/plain",
+    "application/octet-stream",
+];
+
+/// Reads a body of telemetry; `media_type` is one of [`MEDIA_TYPES`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read(
     media_type: &str,
     body: &Bytes,
     formats: &dyn Formats,
@@ -49,7 +62,10 @@ pub(crate) fn read(
 }
 
 /// Parses JSON.
-pub(crate) fn json(body: &[u8]) -> Result<Value, Fault> {
+///
+/// # Errors
+/// When it is none.
+pub fn json(body: &[u8]) -> Result<Value, Fault> {
     if body.is_empty() {
         return Err(Fault::syntax("the body is empty"));
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::fault::{Fault, member};
 
 /// Items of one request at most: as many as messages of one payload.
-pub(crate) const MOST_ITEMS: usize = 1000;
+pub const MOST_ITEMS: usize = 1000;
 /// The longest name of a measurement, and the longest idempotency key, bytes.
 const LONGEST_NAME: usize = 256;
 /// The longest symbol of a unit, bytes.
@@ -20,37 +20,37 @@ const LONGEST_UNIT: usize = 64;
 
 /// What was measured at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Item {
+pub struct Item {
     /// The sender's own idempotency key.
-    pub(crate) id: Option<String>,
-    pub(crate) time: Option<Timestamp>,
-    pub(crate) content: Content,
+    pub id: Option<String>,
+    /// When it was measured, as far as the sender knows.
+    pub time: Option<Timestamp>,
+    /// What was measured.
+    pub content: Content,
 }
 
 /// All that a request says of one device.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Items {
-    pub(crate) kind: Kind,
-    pub(crate) items: Vec<Item>,
+pub struct Items {
+    /// What they are about.
+    pub kind: Kind,
+    /// In the order of the request.
+    pub items: Vec<Item>,
     /// Its sender expects a result for each item.
-    pub(crate) is_batch: bool,
+    pub is_batch: bool,
 }
 
 impl Items {
-    pub(crate) fn one(kind: Kind, item: Item) -> Self {
+    /// One item, for which its sender expects no result of its own.
+    pub fn one(kind: Kind, item: Item) -> Self {
         Self { kind, items: vec![item], is_batch: false }
     }
 
-    /// A device says what model it is. Said again it is the same.
-    pub(crate) fn registration(device: &str, model: String) -> Self {
-        let mut content = Content::default();
-        let id = Some(format!("registration {device} {model}"));
-        content.data.insert("model".into(), model.into());
-        Self::one(Kind::Join, Item { id, content, ..Item::default() })
-    }
-
     /// An object, or an array of objects.
-    pub(crate) fn from_json(value: Value) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_json(value: Value) -> Result<Self, Fault> {
         match value {
             Value::Object(object) => Ok(Self::one(Kind::Telemetry, Item::from_json(object, "")?)),
             Value::Array(values) => {
@@ -66,8 +66,8 @@ impl Items {
     }
 
     /// One uplink for each item. What makes it the same when it is sent again is, in this order: its own `id`; the key of the
-    /// request's header, with its place in a batch; its time and content. Without any of them nothing is the same.
-    pub(crate) fn into_uplinks(
+    /// request, with its place in a batch; its time and content. Without any of them nothing is the same.
+    pub fn into_uplinks(
         self,
         device: &DeviceId,
         request_key: Option<&str>,
@@ -98,7 +98,10 @@ impl Items {
 }
 
 /// Whether a request may hold so many items.
-pub(crate) fn check_count(items: usize) -> Result<(), Fault> {
+///
+/// # Errors
+/// When it may not.
+pub fn check_count(items: usize) -> Result<(), Fault> {
     match items {
         0 => Err(Fault::at("", "must hold an item")),
         1..=MOST_ITEMS => Ok(()),
@@ -151,13 +154,19 @@ impl Item {
 }
 
 /// The members of an object as measurements; null is no measurement.
-pub(crate) fn measurements(object: Map<String, Value>, at: &str) -> Result<Vec<Measurement>, Fault> {
+///
+/// # Errors
+/// When a name is none.
+pub fn measurements(object: Map<String, Value>, at: &str) -> Result<Vec<Measurement>, Fault> {
     let present = object.into_iter().filter(|(_, value)| !value.is_null());
     named_values(present, at)
 }
 
 /// The members of an object, whose names must be names.
-pub(crate) fn named_values(
+///
+/// # Errors
+/// When a name is none.
+pub fn named_values(
     members: impl Iterator<Item = (String, Value)>,
     at: &str,
 ) -> Result<Vec<Measurement>, Fault> {

@@ -1,28 +1,30 @@
-//! What is wrong with a body, and where. Not here: the answer ([`crate::answer`]).
+//! What is wrong with a body, and where. Not here: the answer (the edges).
 
 /// What is wrong with a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// The body does not parse at all; else it parses and does not say what it must.
-    pub(crate) is_syntax: bool,
+    pub is_syntax: bool,
     /// Where: a JSON pointer (RFC 6901), empty for the whole body.
-    pub(crate) pointer: String,
+    pub pointer: String,
     /// A sentence for the sender, without subject when the pointer names one.
-    pub(crate) detail: String,
+    pub detail: String,
 }
 
 impl Fault {
-    pub(crate) fn syntax(detail: impl Into<String>) -> Self {
+    /// It does not parse.
+    pub fn syntax(detail: impl Into<String>) -> Self {
         Self { is_syntax: true, pointer: String::new(), detail: detail.into() }
     }
 
-    pub(crate) fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+    /// It parses, and something is wrong at that place.
+    pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { is_syntax: false, pointer: pointer.into(), detail: detail.into() }
     }
 }
 
 /// A pointer to a member of what the pointer names.
-pub(crate) fn member(pointer: &str, name: &str) -> String {
+pub fn member(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
