@@ -10,6 +10,7 @@ use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use jiff::fmt::rfc2822::DateTimeParser;
 use rustls::ClientConfig;
 
 use crate::address::Allow;
@@ -72,10 +73,16 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// `Retry-After` in seconds; its form with a date is not heeded.
+    /// `Retry-After` (RFC 9110 section 10.2.3). A date is held against the host's own `Date`: our clocks need not agree.
     pub fn retry_after(&self) -> Option<Duration> {
-        let value = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-        value.trim().parse().ok().map(Duration::from_secs)
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let asked = text(header::RETRY_AFTER)?;
+        if let Ok(seconds) = asked.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let moment = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+        let (until, now) = (moment(asked)?, text(header::DATE).and_then(moment)?);
+        Some(until.duration_since(now).try_into().unwrap_or_default())
     }
 }
 

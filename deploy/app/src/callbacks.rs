@@ -6,6 +6,7 @@
 mod agenda;
 mod event;
 mod line;
+mod vault;
 mod way;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -16,16 +17,17 @@ use bridge_core::delivery::Delivery;
 use bridge_core::ports::{Clock, Registry, StoreResult, Subscriptions, Twins};
 use bridge_core::subscription::{ConnectionStatus, Subscription, SubscriptionKind, Told};
 use bridge_core::{DeviceId, IdempotencyKey, IntegrationName, MessageId};
+use edge::LogGate;
 use http_caller::CallError;
-use http_edge::LogGate;
 use serde_json::Value;
 use store_embedded::EmbeddedStore;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use agenda::{Agenda, Done, Key};
 use line::Line;
+use vault::Vault;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub(crate) struct Callbacks(Arc<Inner>);
 
 struct Inner {
     store: Arc<EmbeddedStore>,
+    /// The callbacks; the same store, with their URLs sealed.
+    vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     /// Whose name stands in the ids of events.
     integration: IntegrationName,
@@ -68,6 +72,7 @@ impl Callbacks {
     ) -> anyhow::Result<Self> {
         let callbacks = Self(Arc::new(Inner {
             store: store.clone(),
+            vault: Arc::new(Vault::new(store.clone())),
             clock: clock.clone(),
             integration: IntegrationName::parse(http_api::INTEGRATION)?,
             line: RwLock::default(),
@@ -85,6 +90,8 @@ impl Callbacks {
     /// When there is no TLS; nothing has changed then.
     pub(crate) fn replace(&self, config: &Config) -> anyhow::Result<()> {
         let line = config.azure_bridge.as_ref().map(Line::new).transpose()?.map(Arc::new);
+        let secrets = config.azure_bridge.iter().flat_map(|client| &client.signing_secrets);
+        self.0.vault.replace(secrets.map(Secret::expose));
         *self.0.line.write().unwrap_or_else(PoisonError::into_inner) = line;
         Ok(())
     }
@@ -93,7 +100,7 @@ impl Callbacks {
     pub(crate) fn for_routes(&self) -> http_api::Callbacks {
         let (checking, telling) = (self.clone(), self.clone());
         http_api::Callbacks {
-            store: self.0.store.clone(),
+            store: self.0.vault.clone(),
             check: Box::new(move |url| match checking.line() {
                 Some(line) => line.check(url),
                 None => Err("callbacks are not configured".into()),
@@ -185,7 +192,7 @@ impl Callbacks {
     /// One page of a walk; what is left of it.
     async fn look(&self, mut round: Round) -> Option<Round> {
         let kind = *round.kinds.last()?;
-        let store: &dyn Subscriptions = &*self.0.store;
+        let store: &dyn Subscriptions = &*self.0.vault;
         let page = match store.list(kind, round.after.as_ref(), PAGE).await {
             Ok(page) => page,
             Err(error) => {
@@ -223,7 +230,7 @@ impl Callbacks {
         dispatcher: &Dispatcher,
         link: Option<bool>,
     ) -> StoreResult<Done> {
-        let store: &dyn Subscriptions = &*self.0.store;
+        let store: &dyn Subscriptions = &*self.0.vault;
         let (Some(line), Some(subscription)) = (self.line(), store.get(device, *kind).await?) else {
             return Ok(Done::Nothing);
         };

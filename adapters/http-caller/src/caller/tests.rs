@@ -135,3 +135,23 @@ fn urls_of_others_are_looked_at() {
         assert_eq!(parse_url(url, Allow::All).is_ok(), all, "{url}");
     }
 }
+
+#[test]
+fn a_host_says_when_to_come_back_in_seconds_or_by_a_date() {
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (asked, date, wanted) in [
+        (Some("7"), None, Some(7)),
+        (Some("Sun, 06 Nov 1994 08:51:07 GMT"), Some(DATE), Some(90)),
+        (Some("Sun, 06 Nov 1994 08:49:00 GMT"), Some(DATE), Some(0)),
+        (Some("Sun, 06 Nov 1994 08:51:07 GMT"), None, None),
+        (Some("soon"), Some(DATE), None),
+        (Some("-1"), Some(DATE), None),
+        (None, Some(DATE), None),
+    ] {
+        let given = [(header::RETRY_AFTER, asked), (header::DATE, date)];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name, value?.parse().unwrap())));
+        let answer =
+            Answer { status: StatusCode::SERVICE_UNAVAILABLE, headers: given.collect(), body: Bytes::new() };
+        assert_eq!(answer.retry_after(), wanted.map(Duration::from_secs), "{asked:?} {date:?}");
+    }
+}

@@ -88,13 +88,15 @@ impl Agenda {
 
     /// The next one to look at, which is busy now; [`done`](Self::done) is called with it afterwards.
     pub(super) fn next(&mut self) -> Option<Key> {
-        let key = self.ready.pop_front()?;
-        let failures = match self.known.get(&key) {
-            Some(Standing::Ready { failures }) => *failures,
-            _ => 0,
-        };
-        self.known.insert(key.clone(), Standing::Busy { failures, again: false });
-        Some(key)
+        while let Some(key) = self.ready.pop_front() {
+            // One that somebody else's call has sent to rest meanwhile is not ready any more.
+            if let Some(Standing::Ready { failures }) = self.known.get(&key) {
+                let busy = Standing::Busy { failures: *failures, again: false };
+                self.known.insert(key.clone(), busy);
+                return Some(key);
+            }
+        }
+        None
     }
 
     /// Nobody waits to be looked at now.
@@ -104,10 +106,9 @@ impl Agenda {
 
     /// What became of it. `random` is between 0 and 1.
     pub(super) fn done(&mut self, key: Key, done: Done, now: Instant, random: f64) {
-        let (failures, again) = match self.known.get(&key) {
-            Some(Standing::Busy { failures, again }) => (*failures, *again),
-            _ => (0, false),
-        };
+        // Somebody else's call has said more about it meanwhile.
+        let Some(Standing::Busy { failures, again }) = self.known.get(&key) else { return };
+        let (failures, again) = (*failures, *again);
         match done {
             Done::Failed(asked) => self.rest(key, failures, asked, now, random),
             Done::HandedOver if !again && failures > 0 => {
@@ -232,6 +233,20 @@ mod tests {
         agenda.succeeded(&key("a"));
         agenda.tick(start + Duration::from_secs(9));
         assert!(agenda.is_idle());
+    }
+
+    #[test]
+    fn a_call_of_others_that_fails_at_once_is_not_forgotten() {
+        let (mut agenda, start) = (Agenda::default(), Instant::now());
+        agenda.want(&key("a"));
+        assert_eq!(agenda.next(), Some(key("a")));
+        agenda.failed(key("a"), None, start, 0.0);
+        agenda.done(key("a"), Done::HandedOver, start, 0.0);
+        agenda.tick(start + Duration::from_secs(1));
+        agenda.failed(key("a"), None, start, 0.0);
+        assert_eq!(agenda.next(), None, "it rests");
+        agenda.tick(start + Duration::from_secs(2));
+        assert_eq!((agenda.next(), agenda.next()), (Some(key("a")), None));
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Callbacks {
         otherwise: &Arc<dyn Way>,
     ) -> StoreResult<Option<Arc<CallbackWay>>> {
         let Some(line) = self.line() else { return Ok(None) };
-        let store: &dyn Subscriptions = &*self.0.store;
+        let store: &dyn Subscriptions = &*self.0.vault;
         let methods = store.get(device, SubscriptionKind::Methods).await?;
         let messages = store.get(device, SubscriptionKind::C2dMessages).await?;
         if methods.is_none() && messages.is_none() {
