@@ -29,6 +29,7 @@ pub mod recent;
 pub mod registrar;
 pub mod seal;
 mod signal;
+pub mod subscription;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 pub mod time;

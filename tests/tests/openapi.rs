@@ -84,6 +84,14 @@ async fn what_is_served_is_described() {
         let path = format!("/v1/devices/{{id}}/{resource}");
         assert!(described.iter().any(|one| one.starts_with(&path)), "{path} is served and not described");
     }
+    let routes = std::fs::read_to_string(root().join("adapters/http-api/src/stateful/route.rs")).unwrap();
+    let table = routes.split("const RESOURCES").nth(1).unwrap().split("];\n").next().unwrap();
+    let resources: Vec<&str> = table.split('"').skip(1).step_by(2).collect();
+    assert!(resources.len() == 10, "the routes were not found: {resources:?}");
+    for resource in resources {
+        let path = format!("/devices/{{id}}/{resource}");
+        assert!(described.contains(path.as_str()), "{path} is served and not described");
+    }
 }
 
 #[tokio::test]

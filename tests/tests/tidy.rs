@@ -24,11 +24,33 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coap", &["bridge-core", "edge", "coap-proto"]),
     (
         "app",
-        &["bridge-core", "coap", "http-api", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"],
+        &[
+            "bridge-core",
+            "coap",
+            "edge",
+            "http-api",
+            "http-caller",
+            "webhook",
+            "mqtt-hub",
+            "store-embedded",
+            "codec",
+        ],
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
-    ("tests", &["bridge-core", "coap-proto", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    (
+        "tests",
+        &[
+            "bridge-core",
+            "coap-proto",
+            "http-caller",
+            "webhook",
+            "mqtt-hub",
+            "store-embedded",
+            "codec",
+            "app",
+        ],
+    ),
 ];
 
 /// The crates without I/O.

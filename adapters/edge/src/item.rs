@@ -163,7 +163,10 @@ pub fn measurements(object: Map<String, Value>, at: &str) -> Result<Vec<Measurem
 }
 
 /// The members of an object, whose names must be names.
-pub(crate) fn named_values(
+///
+/// # Errors
+/// When a name is none.
+pub fn named_values(
     members: impl Iterator<Item = (String, Value)>,
     at: &str,
 ) -> Result<Vec<Measurement>, Fault> {

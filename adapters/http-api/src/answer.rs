@@ -11,6 +11,7 @@ use http_edge::{Problem, Refused, refused};
 use serde_json::{Map, Value};
 
 use crate::route::Route;
+use crate::stateful::Resource;
 
 /// What a sender is told to wait when the bridge itself could not.
 const LATER: Duration = Duration::from_secs(5);
@@ -56,6 +57,9 @@ pub(crate) fn answer(
     match (rejected(verdicts), route) {
         (Some(reason), _) => rejection(reason).into_response(),
         (None, Route::Azure) => StatusCode::OK.into_response(),
+        (None, Route::Stateful(place)) if place.resource != Resource::Reported => {
+            StatusCode::OK.into_response()
+        }
         (None, _) => StatusCode::NO_CONTENT.into_response(),
     }
 }
@@ -87,8 +91,10 @@ pub(crate) fn faulty(route: &Route, fault: &Fault) -> Refused {
     } else {
         let place = if fault.pointer.is_empty() { "The body" } else { fault.pointer.as_str() };
         let detail = format!("{place}: {}. Nothing was taken.", fault.detail);
-        let status =
-            if *route == Route::Azure { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
+        let status = match route {
+            Route::Azure | Route::Stateful(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
         Problem::new(status, "invalid", "Invalid content", detail)
     };
     refused(Refusal::Malformed, problem.fault(&fault.pointer, &fault.detail))

@@ -31,6 +31,7 @@ use crate::mailbox::Mailbox;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::signed::{BodyDigest, Replays};
+use crate::stateful::{Callbacks, Place, Resource};
 use crate::waiters::Waiters;
 use crate::{INTEGRATION, azure, commands, mailbox};
 
@@ -48,6 +49,8 @@ pub struct Parts {
     pub keyring: Arc<Keyring>,
     /// What devices are asked to do.
     pub commands: Arc<Dispatcher>,
+    /// Where devices have their events sent.
+    pub callbacks: Callbacks,
     /// For bodies that are not JSON.
     pub formats: Arc<dyn Formats>,
     /// Never the same twice, also not after a restart: the key of an item that has none.
@@ -79,7 +82,7 @@ pub(crate) struct Current {
     /// For devices that speak for themselves.
     pub(crate) own: Integration,
     /// For devices that a gateway speaks for.
-    guests: Integration,
+    pub(crate) guests: Integration,
 }
 
 impl DeviceApi {
@@ -111,12 +114,14 @@ impl DeviceApi {
         };
         Router::new()
             .route("/v1/devices/{*path}", axum::routing::any(answer.clone()))
-            .route("/api/{function}", axum::routing::any(answer))
+            .route("/api/{function}", axum::routing::any(answer.clone()))
+            .route("/devices/{*path}", axum::routing::any(answer.clone()))
+            .route("/health", axum::routing::any(answer))
     }
 
     /// Whether a path is one of the API's; what it names is seen later.
     pub fn is_ours(path: &str) -> bool {
-        Route::is_ours(path)
+        Route::is_ours(path) || Place::is_ours(path)
     }
 
     /// Puts other settings in their place; requests under way end with the old ones. Rates begin anew.
@@ -154,8 +159,15 @@ impl DeviceApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let current = self.current();
-        let route = current.settings.enabled.then(|| Route::of(request.uri().path())).flatten();
+        let path = request.uri().path();
+        if Place::is_health(path) {
+            return self.answer_health(request.method());
+        }
+        let route = current.settings.enabled.then(|| Route::of(path)).flatten();
         let Some(route) = route else { return Problem::not_found().into_response() };
+        if let Route::Stateful(place) = route {
+            return self.answer_stateful(current, place, request).await;
+        }
         if route.is_of_commands() {
             return self.answer_commands(&current, route, request).await;
         }
@@ -353,7 +365,7 @@ impl DeviceApi {
         }
     }
 
-    async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         current: Arc<Current>,
         caller: Caller,
@@ -441,27 +453,30 @@ impl Current {
         Self { settings: Arc::new(settings), own, guests }
     }
 
-    fn integration(&self, caller: &Caller) -> &Integration {
+    pub(crate) fn integration(&self, caller: &Caller) -> &Integration {
         match caller {
             Caller::Device(_) => &self.own,
-            Caller::Gateway(..) => &self.guests,
+            Caller::Gateway(..) | Caller::Stateful(_) => &self.guests,
         }
     }
 }
 
 /// A request that has passed all checks but those of its content.
-struct Request {
-    route: Route,
-    media_type: String,
-    key: Option<String>,
-    takes_commands: bool,
-    body: Bytes,
+pub(crate) struct Request {
+    pub(crate) route: Route,
+    pub(crate) media_type: String,
+    pub(crate) key: Option<String>,
+    pub(crate) takes_commands: bool,
+    pub(crate) body: Bytes,
 }
 
-struct Arrived {
-    request: Request,
-    received_at: Timestamp,
+pub(crate) struct Arrived {
+    pub(crate) request: Request,
+    pub(crate) received_at: Timestamp,
 }
+
+/// In the query of a request that was kept: it came by a path of Azure's stateful bridge.
+const STATEFUL: &str = "stateful";
 
 impl Arrived {
     fn decode(&self, formats: &dyn Formats) -> Result<(DeviceId, Items), Fault> {
@@ -472,6 +487,9 @@ impl Arrived {
         let device = route.device().cloned().ok_or_else(|| Fault::at("", "the path names no device"))?;
         let items = match route {
             Route::Properties(_) => properties::read(body)?,
+            Route::Stateful(_) => {
+                self.request.items()?.ok_or_else(|| Fault::at("", "there is nothing to deliver"))?
+            }
             _ => edge::body::read(media_type, body, formats, self.received_at)?,
         };
         Ok((device, items))
@@ -484,8 +502,8 @@ impl Request {
         RawRequest {
             method: self.route.method().to_string(),
             path_device: device.map(ToString::to_string),
-            // A key of Azure's clients stands in it.
-            query: String::new(),
+            // Not that of the request: a key of Azure's clients stands in it.
+            query: if matches!(self.route, Route::Stateful(_)) { STATEFUL.into() } else { String::new() },
             content_type: Some(self.media_type.clone()),
             body: self.body.to_vec(),
         }
@@ -494,6 +512,8 @@ impl Request {
     fn of_raw(raw: &RawRequest) -> Self {
         let device = raw.path_device.as_deref().map(|device| DeviceId::parse(device).ok());
         let route = match (raw.method.as_str(), device) {
+            ("PATCH", Some(device)) if raw.query == STATEFUL => Route::stateful(device, Resource::Reported),
+            (_, Some(device)) if raw.query == STATEFUL => Route::stateful(device, Resource::Events),
             (_, None) => Route::Azure,
             ("PATCH", Some(device)) => Route::Properties(device),
             (_, Some(device)) => Route::Telemetry(device),
@@ -504,7 +524,7 @@ impl Request {
 }
 
 /// Scope, then rate: whoever may not speak for a device does not use up its share.
-fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Result<(), Refused> {
+pub(crate) fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Result<(), Refused> {
     if !caller.may_speak_for(device) {
         return Err(answer::out_of_scope());
     }
@@ -526,7 +546,7 @@ pub(crate) fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
 /// The key of the request (draft-ietf-httpapi-idempotency-key-header: a structured string; bare words are common). None when
 /// it cannot be one; none within when there is none.
 #[allow(clippy::option_option, reason = "absent and wrong are two things")]
-fn idempotency_key(head: &Head) -> Option<Option<String>> {
+pub(crate) fn idempotency_key(head: &Head) -> Option<Option<String>> {
     const LONGEST: usize = 256;
     let mut values = head.headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Some(None) };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bridge_core::DeviceId;
 use bridge_core::counters::Counter;
 use bridge_core::keyring::Keyring;
-use bridge_core::ports::{Credential, Proof, StoreError, StoreResult, TokenDigest};
+use bridge_core::ports::{Credential, Proof, StoreError, StoreResult};
 use edge::device_of;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -32,6 +32,8 @@ pub(crate) enum Caller {
     Device(DeviceId),
     /// A gateway: its place in the settings.
     Gateway(Arc<Settings>, usize),
+    /// Whoever has a key of Azure's stateful bridge.
+    Stateful(Arc<Settings>),
 }
 
 /// What callers are known by.
@@ -173,13 +175,16 @@ impl Caller {
         match self {
             Self::Device(_) => None,
             Self::Gateway(settings, index) => settings.gateways.get(*index),
+            Self::Stateful(settings) => settings.stateful.as_ref(),
         }
     }
 
     pub(crate) fn may_speak_for(&self, device: &DeviceId) -> bool {
         match self {
             Self::Device(own) => own == device,
-            Self::Gateway(..) => self.gateway().is_some_and(|gateway| gateway.speaks_for(device)),
+            Self::Gateway(..) | Self::Stateful(_) => {
+                self.gateway().is_some_and(|gateway| gateway.speaks_for(device))
+            }
         }
     }
 }

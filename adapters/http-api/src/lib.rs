@@ -1,7 +1,7 @@
-//! What devices and gateways say over HTTP becomes uplinks: telemetry and properties, and the request that Azure's
-//! stateless device bridge takes; and commands wait for them. [`DeviceApi`] answers; the other modules are its parts. Not
-//! here: what happens to an uplink afterwards and the life of commands (`bridge-core`), payload codecs (behind
-//! [`Formats`]).
+//! What devices and gateways say over HTTP becomes uplinks: telemetry and properties, and the requests that Azure's
+//! stateless and stateful device bridges take; and commands wait for them. [`DeviceApi`] answers; the other modules are
+//! its parts. Not here: what happens to an uplink afterwards and the life of commands (`bridge-core`), payload codecs
+//! (behind [`Formats`]).
 
 mod answer;
 mod api;
@@ -14,6 +14,7 @@ mod pattern;
 mod route;
 mod settings;
 mod signed;
+mod stateful;
 #[cfg(test)]
 mod tests;
 mod waiters;
@@ -23,6 +24,7 @@ pub use certificate::{CertificateDevice, CertificateForm, ClientCertificates, fi
 pub use edge::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
 pub use settings::{Gateway, Settings, SigningSecret};
+pub use stateful::Callbacks;
 
 /// The integration that devices of this API belong to, and the source of their messages.
 pub const INTEGRATION: &str = "http";

@@ -5,6 +5,8 @@ use bridge_core::command::CommandId;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::stateful::{Place, Resource};
+
 /// Below it are the devices.
 const DEVICES: &str = "/v1/devices/";
 /// Where Azure's stateless bridge listens: the name of its function, in which Azure does not look at case.
@@ -25,6 +27,8 @@ pub(crate) enum Route {
     CommandResult(Option<DeviceId>, Option<CommandId>),
     /// Azure's: the device is in the body.
     Azure,
+    /// One of Azure's stateful bridge.
+    Stateful(Place),
 }
 
 impl Route {
@@ -36,6 +40,9 @@ impl Route {
     pub(crate) fn of(path: &str) -> Option<Self> {
         if path.eq_ignore_ascii_case(AZURE) {
             return Some(Self::Azure);
+        }
+        if let Some(place) = Place::of(path) {
+            return Some(Self::Stateful(place));
         }
         let (device, resource) = path.strip_prefix(DEVICES)?.split_once('/')?;
         let device = percent_decode_str(device).decode_utf8().ok();
@@ -53,6 +60,11 @@ impl Route {
         }
     }
 
+    /// The same from its parts.
+    pub(crate) fn stateful(device: Option<DeviceId>, resource: Resource) -> Self {
+        Self::Stateful(Place { device, resource })
+    }
+
     /// The device that the path names.
     pub(crate) fn device(&self) -> Option<&DeviceId> {
         match self {
@@ -61,6 +73,7 @@ impl Route {
             | Self::Desired(device)
             | Self::Commands(device)
             | Self::CommandResult(device, _) => device.as_ref(),
+            Self::Stateful(place) => place.device.as_ref(),
             Self::Azure => None,
         }
     }
@@ -75,6 +88,7 @@ impl Route {
             Self::Telemetry(_) | Self::CommandResult(..) | Self::Azure => Method::POST,
             Self::Desired(_) | Self::Commands(_) => Method::GET,
             Self::Properties(_) => Method::PATCH,
+            Self::Stateful(place) => place.resource.methods().first().cloned().unwrap_or_default(),
         }
     }
 
@@ -83,7 +97,9 @@ impl Route {
         match self {
             Self::Telemetry(_) => edge::body::MEDIA_TYPES,
             Self::Properties(_) => &["application/json", "application/merge-patch+json"],
-            Self::Commands(_) | Self::CommandResult(..) | Self::Azure => &["application/json"],
+            Self::Commands(_) | Self::CommandResult(..) | Self::Azure | Self::Stateful(_) => {
+                &["application/json"]
+            }
             Self::Desired(_) => &[],
         }
     }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub seal_keys: Option<Arc<SealKeys>>,
     /// What is believed about client certificates; none for nothing.
     pub certificates: Option<ClientCertificates>,
+    /// Who may use the routes of Azure's stateful bridge: its keys, and the devices that they are for. None: nobody.
+    pub stateful: Option<Gateway>,
 }
 
 /// Speaks for the devices that its patterns name.

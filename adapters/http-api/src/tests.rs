@@ -1,8 +1,8 @@
 //! The API over a store in memory, with the hub down: what was accepted is in the outbox, and can be looked at. Not here:
 //! real codecs, a real store, the server (`tests/tests/device_api.rs`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -34,6 +34,7 @@ use super::*;
 
 mod commands;
 mod proofs;
+mod stateful;
 
 const SECRET: &str = "one-secret-of-a-gateway";
 
@@ -63,6 +64,8 @@ struct World {
     twins: Arc<TwinKeeper>,
     clock: Arc<ManualClock>,
     dispatcher: Arc<Dispatcher>,
+    /// Callbacks that may have something to be told.
+    told: Arc<Mutex<Vec<String>>>,
 }
 
 struct Answer {
@@ -98,6 +101,7 @@ fn settings(register: Register) -> Settings {
         }],
         seal_keys: None,
         certificates: None,
+        stateful: None,
     }
 }
 
@@ -171,10 +175,12 @@ impl World {
         tokio::spawn(async move { storing.run_store().await });
         let counter = AtomicU8::new(0);
         let dispatcher = commands::dispatcher(&store, &clock);
+        let told = Arc::default();
         let parts = Parts {
             name: IntegrationName::parse(INTEGRATION).unwrap(),
             pipeline: pipeline.clone(),
             commands: dispatcher.clone(),
+            callbacks: stateful::callbacks(&store, &told),
             keyring: Arc::new(Keyring::open(store.clone()).await.unwrap()),
             formats: Arc::new(Bytes),
             unique: Box::new(move || [counter.fetch_add(1, Relaxed); 16]),
@@ -190,6 +196,7 @@ impl World {
             twins,
             clock,
             dispatcher,
+            told,
         }
     }
 

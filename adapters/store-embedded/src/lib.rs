@@ -11,6 +11,7 @@ mod outbox;
 mod reader;
 mod registry;
 mod sqlite;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod twins;

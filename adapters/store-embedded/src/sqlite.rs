@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The steps from an empty file to the schema of today; the number of those that were taken is `PRAGMA user_version`.
 /// A step that was released never changes.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     include_str!("schema.sql"),
     include_str!("schema_archive.sql"),
     include_str!("schema_commands.sql"),
@@ -18,6 +18,7 @@ const STEPS: [&str; 7] = [
     include_str!("schema_states.sql"),
     include_str!("schema_proofs.sql"),
     include_str!("schema_vault.sql"),
+    include_str!("schema_subscriptions.sql"),
 ];
 /// Statements that a connection keeps compiled: more than there are.
 const STATEMENTS: usize = 128;

@@ -331,6 +331,19 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// The way to a device pushes now: what waited for the device to ask goes by itself.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn push(&self, device: &DeviceId) -> StoreResult<()> {
+        let now = self.parts.clock.wall();
+        for command in self.parts.store.open(device, self.config.limits.per_device).await? {
+            self.change(command.id, |command| (command.push(now), ())).await?;
+        }
+        self.kicks.kick(device);
+        Ok(())
+    }
+
     /// Goes on after a restart: what was being sent is sent again or `unknown`, what was not told is told. Only for the one
     /// dispatcher of a store; several of them let time find out ([`tick`](Self::tick)).
     ///

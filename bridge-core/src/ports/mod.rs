@@ -12,6 +12,7 @@ mod hub;
 mod listener;
 mod outbox;
 mod registry;
+mod subscriptions;
 mod twins;
 mod vault;
 
@@ -30,6 +31,7 @@ pub use hub::{Arrival, Desired, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token
 pub use listener::Listener;
 pub use outbox::{Backlog, Outbox, OutboxEntry, Seq};
 pub use registry::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
+pub use subscriptions::Subscriptions;
 pub use twins::Twins;
 pub use vault::Vault;
 

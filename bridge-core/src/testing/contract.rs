@@ -1,11 +1,13 @@
 //! What every implementation of the store ports must do. Each function wants a store that holds nothing yet.
 
 mod commands;
+mod subscriptions;
 mod twins;
 
 use std::time::Duration;
 
 pub use commands::{command, commands};
+pub use subscriptions::subscriptions;
 pub use twins::twins;
 
 use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
@@ -302,6 +304,7 @@ mod tests {
         block_on(dead_letters(&MemoryStore::default()));
         block_on(commands(&|| Box::new(MemoryStore::default())));
         block_on(credentials(&MemoryStore::default()));
+        block_on(subscriptions(&MemoryStore::default()));
         block_on(twins(&MemoryStore::default()));
         block_on(vault(&MemoryStore::default()));
         block_on(vault(&MemoryStore::default()));

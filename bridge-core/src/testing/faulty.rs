@@ -9,10 +9,11 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Backlog, BoxFuture, CommandFilter, Commands, Credential, Credentials, DeadLetter, DeadLetterFilter,
     DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, Inserted, NewDeadLetter, Outbox, OutboxEntry,
-    QueueLimits, Registry, Seq, StoreError, StoreResult, TokenDigest, Twins, Vault,
+    QueueLimits, Registry, Seq, StoreError, StoreResult, Subscriptions, TokenDigest, Twins, Vault,
 };
 use crate::seal::Sealed;
 use crate::signal::lock;
+use crate::subscription::{Subscription, SubscriptionKind, Told};
 use crate::time::Timestamp;
 use crate::twin::Twin;
 
@@ -179,5 +180,15 @@ impl<S: Twins> Twins for Faulty<S> {
         put(device: &'a DeviceId, twin: &'a Twin) -> bool;
         pending(after: Option<&'a DeviceId>, limit: usize) -> Vec<DeviceId>;
         remove(device: &'a DeviceId) -> bool;
+    }
+}
+
+impl<S: Subscriptions> Subscriptions for Faulty<S> {
+    forward! {
+        get(device: &'a DeviceId, kind: SubscriptionKind) -> Option<Subscription>;
+        put(subscription: &'a Subscription) -> ();
+        remove(device: &'a DeviceId, kind: SubscriptionKind) -> bool;
+        list(kind: SubscriptionKind, after: Option<&'a DeviceId>, limit: usize) -> Vec<Subscription>;
+        tell(subscription: &'a Subscription, told: &'a Told) -> bool;
     }
 }

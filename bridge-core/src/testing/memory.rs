@@ -14,6 +14,7 @@ use crate::ports::{
 };
 use crate::seal::Sealed;
 use crate::signal::lock;
+use crate::subscription::{Subscription, SubscriptionKind};
 use crate::time::Timestamp;
 use crate::twin::Twin;
 
@@ -25,6 +26,7 @@ pub struct MemoryStore(Mutex<State>);
 pub(super) struct State {
     pub(super) commands: BTreeMap<CommandId, Command>,
     pub(super) twins: BTreeMap<DeviceId, Twin>,
+    pub(super) subscriptions: BTreeMap<(SubscriptionKind, DeviceId), Subscription>,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last_seq: Seq,
     seen: BTreeMap<MessageId, Timestamp>,

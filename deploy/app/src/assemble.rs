@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
 
+use crate::callbacks::Callbacks;
 use crate::clock::SystemClock;
 use crate::coap;
 use crate::codecs::Workshop;
@@ -50,6 +51,7 @@ pub struct App {
     codecs: Arc<CodecSet>,
     commands: Commands,
     courier: Courier,
+    callbacks: Callbacks,
     hub: Arc<MqttHub>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
@@ -100,10 +102,11 @@ impl App {
         let codecs = Arc::new(CodecSet::new(workshop.table(config)?));
         let archive = archive(config, &store, &clock);
         let hearing = Arc::new(Hearing::default());
-        let commands = Commands::new(config, &store, &delivery, &codecs, &clock)?;
+        let callbacks = Callbacks::new(config, &store, &clock)?;
+        let commands = Commands::new(config, &store, &delivery, &codecs, &clock, &callbacks)?;
         hearing.start(commands.clone());
         let twins = Arc::new(TwinKeeper::new(store.clone(), clock.clone(), TwinLimits::default()));
-        let courier = Courier::new(config, twins.clone(), commands.clone(), store.clone());
+        let courier = Courier::new(config, twins.clone(), commands.clone(), store.clone(), callbacks.clone());
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
@@ -133,6 +136,7 @@ impl App {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),
             commands: commands.dispatcher.clone(),
+            callbacks: callbacks.for_routes(),
             keyring,
             formats,
             unique: device_api::unique_keys()?,
@@ -170,6 +174,7 @@ impl App {
             tokio::spawn(async move { dedup.run().await }),
             tokio::spawn(housekeeping.run()),
             tokio::spawn(courier.clone().run()),
+            tokio::spawn(callbacks.clone().run(commands.dispatcher.clone(), delivery.clone())),
         ];
         tasks.extend(start_commands(&commands));
         if config.commands.from_hub {
@@ -196,6 +201,7 @@ impl App {
             codecs,
             commands,
             courier,
+            callbacks,
             hub,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
@@ -224,6 +230,7 @@ impl App {
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
         let sources = sources::table(config, Some(&self.receiver.table()))?;
         let codecs = self.workshop.table(config)?;
+        self.callbacks.replace(config)?;
         self.commands.ways.replace(config)?;
         self.courier.replace(config);
         self.codecs.replace(codecs);

@@ -20,6 +20,7 @@ use http_caller::{Allow, Caller, CallerConfig};
 use store_embedded::EmbeddedStore;
 use webhook::downlink::Heard;
 
+use crate::callbacks::Callbacks;
 use crate::config::Config;
 
 pub(crate) use announced::Announced;
@@ -49,13 +50,20 @@ impl Commands {
         delivery: &Arc<Delivery>,
         codecs: &Arc<CodecSet>,
         clock: &Arc<dyn Clock>,
+        callbacks: &Callbacks,
     ) -> anyhow::Result<Self> {
         let settings = &config.commands;
         let allow = if settings.allow_private_addresses { Allow::All } else { Allow::Public };
         let calls = CallerConfig { timeout: settings.call_timeout, allow, ..CallerConfig::default() };
         let announced = Arc::new(Announced::new(store.clone()));
         let caller = Arc::new(Caller::new(calls)?);
-        let ways = CloudWays::new(store.clone(), codecs.clone(), caller, clock.clone(), announced);
+        let ways = CloudWays::new(
+            store.clone(),
+            codecs.clone(),
+            caller,
+            clock.clone(),
+            (announced, callbacks.clone()),
+        );
         ways.replace(config)?;
         let ways = Arc::new(ways);
         let dispatch = DispatchConfig {

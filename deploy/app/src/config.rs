@@ -4,6 +4,7 @@
 //! One module per section, each with its struct, its defaults, its reader and its part of the template.
 
 mod auth;
+mod azure_bridge;
 mod bridge;
 mod broker;
 mod choice;
@@ -40,6 +41,7 @@ use bridge_core::naming::NamingRule;
 use toml::de::DeTable;
 
 pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
+pub use azure_bridge::AzureBridge;
 pub use bridge::Bridge;
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
@@ -105,6 +107,8 @@ pub struct Config {
     pub coap: Coap,
     /// Who speaks for several of them, in order of their names.
     pub gateways: Vec<Gateway>,
+    /// The drop-in for Azure's stateful bridge; none: nobody has a key.
+    pub azure_bridge: Option<AzureBridge>,
 }
 
 impl Config {
@@ -127,6 +131,7 @@ impl Config {
             devices_api: DevicesApi::default(),
             coap: Coap::default(),
             gateways: Vec::new(),
+            azure_bridge: None,
             bridge,
         }
     }
@@ -202,6 +207,7 @@ impl Config {
             devices_api: DevicesApi::read(root.section("devices_api"), &codecs),
             coap: Coap::read(root.section("coap")),
             gateways: Gateway::read_all(&root.section("gateways"), surroundings),
+            azure_bridge: AzureBridge::read(root.section("azure_bridge"), surroundings),
             codecs,
             bridge,
         };
@@ -221,6 +227,9 @@ impl Config {
                 integration.name
             );
             root.refuse("integrations", &why);
+        }
+        if config.azure_bridge.is_some() && !config.devices_api.enabled {
+            root.refuse("azure_bridge", "needs devices_api.enabled: its devices are those of that API");
         }
         root.finish();
         config

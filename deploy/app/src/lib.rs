@@ -2,6 +2,7 @@
 //! adapter. Not here: listeners, signals and the command line (`deploy/service`).
 
 mod assemble;
+mod callbacks;
 mod clock;
 mod coap;
 pub mod codecs;

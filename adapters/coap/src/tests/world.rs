@@ -12,7 +12,8 @@ use bridge_core::mux::{MuxConfig, Strategy};
 use bridge_core::payload::{Outcome, Sample};
 use bridge_core::pipeline::{Pipeline, States};
 use bridge_core::ports::{
-    Clock, Credential, Credentials, DeviceRecord, DeviceState, NoCodecs, Outbox, Registry, Token, TokenDigest,
+    Clock, Credential, Credentials, DeviceRecord, DeviceState, NoCodecs, Outbox, Proof, Registry, Token,
+    TokenDigest,
 };
 use bridge_core::registrar::Registrar;
 use bridge_core::testing::{FakeHub, Faulty, ManualClock, MemoryStore};
@@ -93,7 +94,7 @@ impl World {
         for device in ["d1", "parked", "gone"] {
             let digest = TokenDigest::of(token(device).as_bytes());
             let device = DeviceId::parse(device).unwrap();
-            let credential = Credential { digest, device, created: Timestamp::EPOCH };
+            let credential = Credential { digest, device, created: Timestamp::EPOCH, proof: Proof::Token };
             Credentials::insert(&*store, &credential).await.unwrap();
         }
         let config = DedupConfig { window: Duration::from_hours(2), max_in_memory: 1000 };

@@ -65,7 +65,7 @@ pub(super) fn dispatcher(store: &Arc<Faulty<MemoryStore>>, clock: &Arc<ManualClo
     Arc::new(Dispatcher::new(DispatchConfig::default(), parts))
 }
 
-async fn submit(world: &World, device: &str, name: &str) -> CommandId {
+pub(super) async fn submit(world: &World, device: &str, name: &str) -> CommandId {
     let device = DeviceId::parse(device).unwrap();
     let draft = Draft { arguments: json!({ "on": true }), ..Draft::new(CommandName::parse(name).unwrap()) };
     match world.dispatcher.submit(&device, draft).await.unwrap() {

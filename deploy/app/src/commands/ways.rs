@@ -25,6 +25,7 @@ use webhook::downlink::{Answered, Downlink, Heard, Mailbox};
 
 use super::Announced;
 use super::http::HttpWay;
+use crate::callbacks::Callbacks;
 use crate::config::{Access, Config};
 use crate::tryout::parse_hex;
 
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     caller: Arc<Caller>,
     clock: Arc<dyn Clock>,
     announced: Arc<Announced>,
+    callbacks: Callbacks,
 }
 
 impl CloudWays {
@@ -59,9 +61,9 @@ impl CloudWays {
         codecs: Arc<CodecSet>,
         caller: Arc<Caller>,
         clock: Arc<dyn Clock>,
-        announced: Arc<Announced>,
+        (announced, callbacks): (Arc<Announced>, Callbacks),
     ) -> Self {
-        let parts = Parts { registry, codecs, caller, clock, announced };
+        let parts = Parts { registry, codecs, caller, clock, announced, callbacks };
         Self { table: RwLock::default(), parts: Arc::new(parts) }
     }
 
@@ -153,7 +155,13 @@ impl Ways for CloudWays {
             Ok(match self.of(&integration) {
                 Some(Known::Cloud(way)) => Route::To { integration, way },
                 Some(Known::Mailbox(way)) => Route::To { integration, way },
-                Some(Known::Http(way)) => Route::To { integration, way },
+                Some(Known::Http(way)) => {
+                    let way: Arc<dyn Way> = way;
+                    match self.parts.callbacks.way(device, &way).await? {
+                        Some(way) => Route::To { integration, way },
+                        None => Route::To { integration, way },
+                    }
+                }
                 None => {
                     Route::NoWay(format!("integration {integration} has no downlink in the configuration"))
                 }

@@ -1,6 +1,7 @@
 //! `device-bridge config template`: the whole configuration, explained, with the real defaults. Not here: what stands in
 //! a section (each section describes itself).
 
+use super::azure_bridge::AzureBridge;
 use super::bridge::Bridge;
 use super::client_certificates::ClientCertificates;
 use super::coap::Coap;
@@ -52,5 +53,6 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     DevicesApi::describe(sheet);
     ClientCertificates::describe(sheet);
     Gateway::describe(sheet);
+    AzureBridge::describe(sheet);
     Coap::describe(sheet);
 }

@@ -1,5 +1,6 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
+mod azure_bridge;
 mod coap;
 mod credentials;
 mod downlink;
@@ -433,6 +434,7 @@ fn keys_nobody_knows_are_refused_in_every_table() {
         "trace",
         "log",
         "devices_api",
+        "azure_bridge",
         "coap",
     ] {
         let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
@@ -483,6 +485,7 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.gateways = in_force.gateways.clone();
     expected.secrets = in_force.secrets.clone();
     expected.devices_api.client_certificates = in_force.devices_api.client_certificates.clone();
+    expected.azure_bridge = in_force.azure_bridge.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
     assert_eq!(in_force.codecs.len(), 3);

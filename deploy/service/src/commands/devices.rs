@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::terminal::say;
 use anyhow::{Context, bail};
 use app::config::Config;
-use bridge_core::ports::{Credentials, DeviceFilter, DeviceRecord, DeviceState, Insert, Registry, Twins};
+use bridge_core::ports::{
+    Credentials, DeviceFilter, DeviceRecord, DeviceState, Insert, Registry, Subscriptions, Twins,
+};
+use bridge_core::subscription::SubscriptionKind;
 use bridge_core::{DeviceId, ExternalId, IntegrationName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +61,7 @@ pub(crate) enum Devices {
         #[arg(long)]
         desired: Option<String>,
     },
-    /// Forget devices, their tokens and their state. A device that is heard again registers again by its integration's rule.
+    /// Forget devices, their tokens, their state and their callbacks. A device that is heard again registers again by its integration's rule.
     Remove {
         /// Device ids.
         #[arg(required = true)]
@@ -71,7 +74,7 @@ pub(crate) async fn run(
     command: Devices,
     registry: &dyn Registry,
     credentials: &dyn Credentials,
-    twins: &dyn Twins,
+    (twins, callbacks): (&dyn Twins, &dyn Subscriptions),
     config: &Config,
 ) -> anyhow::Result<bool> {
     match command {
@@ -102,6 +105,9 @@ pub(crate) async fn run(
             for_each(&ids, async |id| {
                 credentials.remove_all(id).await?;
                 twins.remove(id).await?;
+                for kind in SubscriptionKind::ALL {
+                    callbacks.remove(id, kind).await?;
+                }
                 Ok(registry.remove(id).await?)
             })
             .await
