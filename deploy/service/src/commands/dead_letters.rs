@@ -99,16 +99,7 @@ pub(crate) async fn run(command: DeadLetterCommand, store: &dyn DeadLetters) -> 
             Ok(marked > 0)
         }
         DeadLetterCommand::Remove { which, all } => {
-            let filter = which.filter(all)?;
-            let mut removed = 0;
-            loop {
-                let numbers: Vec<u64> = store.list(&filter, 0, 500).await?.iter().map(|l| l.number).collect();
-                if numbers.is_empty() {
-                    break;
-                }
-                store.remove(&numbers).await?;
-                removed += numbers.len();
-            }
+            let removed = store.remove_matching(&which.filter(all)?).await?;
             say!("{removed} removed");
             Ok(removed > 0)
         }
