@@ -81,7 +81,8 @@ impl Bridge {
 
     /// Sends a request to the listener of its path; a refusal must be a problem in JSON.
     pub async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4242))));
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4242)));
+        request.extensions_mut().get_or_insert(peer);
         let is_admin = request.uri().path().starts_with("/admin/");
         let router = if is_admin { &self.admin } else { &self.router };
         let answer = router.clone().oneshot(request).await.unwrap();

@@ -63,8 +63,9 @@ impl Running {
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         let begun = Instant::now();
         let app = App::open(config).await?;
-        let (listener, address) = bind(config.http.listen).await?;
+        // Whoever sees the other one answer can count on this one.
         let (admin_listener, admin) = bind(config.admin.listen).await?;
+        let (listener, address) = bind(config.http.listen).await?;
         let (shutdown, closing) = watch::channel(false);
         let limits = ServerLimits {
             max_connections: config.http.max_connections,

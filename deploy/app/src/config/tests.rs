@@ -1,5 +1,6 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
+mod admin;
 mod downlink;
 mod gateways;
 
