@@ -232,25 +232,14 @@ impl Traces {
     /// Up to `limit` traces with a number above `after` that match, in order. With none given, the newest.
     pub fn after(&self, filter: &TraceFilter, after: Option<u64>, limit: usize) -> Vec<Trace> {
         let ring = lock(&self.ring);
-        let matching = |trace: &&Box<Trace>| filter.matches(trace);
-        match after {
-            Some(after) => {
-                let skip = ring.0.partition_point(|trace| trace.number <= after);
-                ring.0
-                    .iter()
-                    .skip(skip)
-                    .filter(matching)
-                    .take(limit)
-                    .map(|trace| Trace::clone(trace))
-                    .collect()
-            }
-            None => {
-                let newest = ring.0.iter().rev().filter(matching).take(limit);
-                let mut newest: Vec<Trace> = newest.map(|trace| Trace::clone(trace)).collect();
-                newest.reverse();
-                newest
-            }
+        let skip = after.map_or(0, |after| ring.0.partition_point(|trace| trace.number <= after));
+        let matching = ring.0.range(skip..).map(Box::as_ref).filter(|trace| filter.matches(trace));
+        if after.is_some() {
+            return matching.take(limit).cloned().collect();
         }
+        let mut newest: Vec<Trace> = matching.rev().take(limit).cloned().collect();
+        newest.reverse();
+        newest
     }
 }
 
