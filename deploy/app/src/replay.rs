@@ -47,13 +47,13 @@ impl ReplayRequest {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn of(body: ReplayBody) -> Result<Self, Fault> {
+    pub(crate) fn of(body: &ReplayBody) -> Result<Self, Fault> {
         let time = |at, text: &str| {
             Timestamp::parse_rfc3339(text).ok_or_else(|| Fault::at(at, "is not a time of RFC 3339"))
         };
         let device = body.device.as_deref().map(DeviceId::parse).transpose();
         let filter = ArchiveFilter {
-            device: device.map_err(|error| Fault::at("/device", error))?,
+            device: device.map_err(|error| Fault::at("/device", error.to_string()))?,
             from: time("/from", &body.from)?,
             to: body.to.as_deref().map_or_else(|| Ok(Timestamp::LATEST), |to| time("/to", to))?,
         };
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_or_refused_with_the_reason() {
-        let parse = |body: &str| ReplayRequest::of(serde_json::from_str(body).unwrap());
+        let parse = |body: &str| ReplayRequest::of(&serde_json::from_str(body).unwrap());
         let request =
             parse(r#"{"device":"d1","from":"2026-01-01T00:00:00Z","limit":9999,"dryRun":true}"#).unwrap();
         assert_eq!((request.limit, request.dry_run, request.after), (MOST, true, 0));

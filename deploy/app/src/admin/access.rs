@@ -92,8 +92,8 @@ impl Access {
     /// All are compared every time.
     fn find(&self, secret: &[u8]) -> Option<Token> {
         let tokens = self.0.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let good = |token: &&Token| SecretDigest::any_of(&token.digests, secret);
-        tokens.iter().filter(good).last().cloned()
+        let good = |token: &Token| SecretDigest::any_of(&token.digests, secret);
+        tokens.iter().fold(None, |found, token| if good(token) { Some(token) } else { found }).cloned()
     }
 
     /// A wrong token.

@@ -39,8 +39,8 @@ pub(crate) struct Fault {
 
 impl Fault {
     /// At that place.
-    pub(crate) fn at(pointer: impl Into<String>, detail: impl ToString) -> Self {
-        Self { pointer: pointer.into(), detail: detail.to_string() }
+    pub(crate) fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
 
@@ -143,7 +143,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Declined> {
     })?;
     serde_path_to_error::deserialize(value).map_err(|error| {
         let place = pointer(error.path());
-        Fault::at(place, error.into_inner()).into()
+        Fault::at(place, error.into_inner().to_string()).into()
     })
 }
 

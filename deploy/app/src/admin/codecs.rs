@@ -30,7 +30,7 @@ pub(super) async fn try_one(
 
 /// Runs the codecs of now over payloads of the past.
 pub(super) async fn replay(State(admin): State<Admin>, Body(body): Body<ReplayBody>) -> Answer {
-    let request = ReplayRequest::of(body)?;
+    let request = ReplayRequest::of(&body)?;
     if admin.0.pipeline.archive.is_none() {
         let why = "No payloads are kept: set archive.keep in the configuration.";
         return Err(Declined::conflict("no-archive", "No archive", why));

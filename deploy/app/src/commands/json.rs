@@ -36,8 +36,9 @@ impl Body {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn into_draft(self) -> Result<(DeviceId, Draft), Fault> {
-        let device = DeviceId::parse(&self.device).map_err(|error| Fault::at("/device", error))?;
-        let name = CommandName::parse(&self.name).map_err(|error| Fault::at("/name", error))?;
+        let device =
+            DeviceId::parse(&self.device).map_err(|error| Fault::at("/device", error.to_string()))?;
+        let name = CommandName::parse(&self.name).map_err(|error| Fault::at("/name", error.to_string()))?;
         let key = self.key.as_deref().map(RequestKey::parse).transpose();
         let replace = self.replace.as_deref().map(ReplaceKey::parse).transpose();
         let expires = self.expires.as_deref().map(|text| {
@@ -51,8 +52,8 @@ impl Body {
                 options: self.options,
                 expires: expires.transpose()?,
                 priority: self.priority,
-                key: key.map_err(|error| Fault::at("/key", error))?,
-                replace: replace.map_err(|error| Fault::at("/replace", error))?,
+                key: key.map_err(|error| Fault::at("/key", error.to_string()))?,
+                replace: replace.map_err(|error| Fault::at("/replace", error.to_string()))?,
                 confirmed: self.confirmed,
                 idempotent: self.idempotent,
                 max_attempts: self.max_attempts.unwrap_or(draft.max_attempts),
