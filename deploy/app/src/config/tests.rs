@@ -473,9 +473,10 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.integrations = in_force.integrations.clone();
     expected.codecs = in_force.codecs.clone();
     expected.gateways = in_force.gateways.clone();
+    expected.admin.tokens = in_force.admin.tokens.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
-    assert_eq!(in_force.codecs.len(), 3);
+    assert_eq!((in_force.codecs.len(), in_force.admin.tokens.len()), (3, 1));
     assert_eq!(in_force, expected);
     assert!(matches!(in_force.hub.broker, Broker::Remote(Remote { tls: Some(_), credentials: Some(_), .. })));
     for (integration, connector) in in_force.integrations.iter().zip(["particle", "sigfox", "ttn"]) {
