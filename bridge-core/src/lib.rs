@@ -15,6 +15,7 @@ pub mod correction;
 pub mod counters;
 pub mod dedup;
 pub mod delivery;
+pub mod feed;
 pub mod id;
 pub mod keyring;
 pub mod measurement;

@@ -69,9 +69,10 @@ async fn what_is_served_is_described() {
     let described: BTreeSet<&str> =
         document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     let sources = root().join("deploy/app/src");
-    let texts = ["ops.rs", "openapi.rs"].map(|name| std::fs::read_to_string(sources.join(name)).unwrap());
-    let served: BTreeSet<&str> = texts.iter().flat_map(|text| literals(text, ".route(\"")).collect();
-    assert!(served.len() >= 10, "the routes were not found: {served:?}");
+    let texts =
+        ["ops.rs", "openapi.rs", "admin.rs"].map(|name| std::fs::read_to_string(sources.join(name)).unwrap());
+    let served: BTreeSet<&str> = texts.iter().flat_map(|text| routes(text)).collect();
+    assert!(served.len() >= 20, "the routes were not found: {served:?}");
     for path in &served {
         assert!(described.contains(path), "{path} is served and not described in document.json");
     }
@@ -141,18 +142,24 @@ async fn the_page_shows_everything_and_runs_nothing() {
 async fn what_the_router_itself_refuses_is_a_problem_too() {
     let bridge = Bridge::new().await;
     for (method, path, size, status, kind) in [
-        ("get", "/operator/traces?limit=many", 0, 400, "malformed"),
-        ("get", "/operator/commands?before=1&before=2", 0, 400, "malformed"),
-        ("get", "/operator/commands/%ff", 0, 400, "malformed"),
-        ("post", "/operator/codecs/climate/try", 300_000, 413, "body-too-large"),
+        ("get", "/admin/v1/traces?limit=many", 0, 400, "malformed"),
+        ("get", "/admin/v1/commands?before=1&before=2", 0, 400, "malformed"),
+        ("get", "/admin/v1/commands/%ff", 0, 400, "malformed"),
+        ("post", "/admin/v1/codecs/climate/try", 300_000, 413, "body-too-large"),
         ("put", "/readyz", 0, 405, "method-not-allowed"),
-        ("get", "/operator/nothing", 0, 404, "not-found"),
+        ("get", "/admin/v1/nothing", 0, 404, "not-found"),
     ] {
         let request = Request::builder().method(method.to_uppercase().as_str()).uri(path);
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", bridge.operator_token()));
         let answer = bridge.send(request.body(Body::from(vec![b' '; size])).unwrap()).await;
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.body);
         assert!(answer.body.contains(&format!("problem:{kind}\"")), "{path}: {}", answer.body);
     }
+}
+
+/// The first arguments of all calls of `route`, also where they stand on a line of their own.
+fn routes(text: &str) -> impl Iterator<Item = &str> {
+    text.split(".route(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
 }
 
 fn root() -> PathBuf {

@@ -327,7 +327,7 @@ async fn health_and_readiness_say_how_it_is() {
         (ready.status, &state["status"], &state["hub"]["up"]),
         (StatusCode::OK, &json!("degraded"), &json!(false))
     );
-    assert_eq!(get("/operator/traces").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(get("/admin/v1/traces").await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

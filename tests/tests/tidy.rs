@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bridge-core",
             "coap",
             "edge",
+            "http-edge",
             "http-api",
             "http-caller",
             "webhook",

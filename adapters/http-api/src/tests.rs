@@ -328,7 +328,7 @@ async fn who_may_speak_for_whom() {
     assert_eq!(counters.refused[Refusal::Unauthorized as usize].get(), 8);
     assert_eq!(counters.refused[Refusal::Forbidden as usize].get(), 3);
     assert_eq!(counters.refused[Refusal::UnknownDevice as usize].get(), 2);
-    let refused = world.traces.traces.after(None, 100);
+    let refused = world.traces.traces.after(&Default::default(), None, 100);
     assert_eq!(refused.iter().filter(|trace| matches!(trace.end, End::Refused(_))).count(), 13);
     assert_eq!(DeadLetters::count(&*world.store).await.unwrap(), 0, "what was refused was not taken");
 }

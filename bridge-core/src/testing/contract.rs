@@ -225,7 +225,15 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
     assert_eq!(numbers(all.clone(), 0, 9).await, every[1..2], "the oldest goes");
     assert_eq!(store.trim(5).await.unwrap(), 0);
     store.bury(&[letter("farm", None, Reason::Unmappable)]).await.unwrap();
-    assert!(numbers(all, every[1], 9).await[0] > every[2], "a number is never used twice");
+    assert!(numbers(all.clone(), every[1], 9).await[0] > every[2], "a number is never used twice");
+
+    let none = DeadLetterFilter { number: Some(u64::MAX), ..all.clone() };
+    assert_eq!(numbers(none.clone(), 0, 9).await, [0; 0], "no number is that great");
+    assert_eq!((store.mark_for_replay(&none).await, store.remove_matching(&none).await), (Ok(0), Ok(0)));
+    assert_eq!(store.remove_matching(&by_device).await.unwrap(), 1);
+    assert_eq!(store.remove_matching(&by_device).await.unwrap(), 0);
+    assert_eq!(store.remove_matching(&all).await.unwrap(), 1);
+    assert_eq!(store.count().await.unwrap(), 0);
 }
 
 /// A digest belongs to one device; a device may have several; a removed one is gone.

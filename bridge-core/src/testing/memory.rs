@@ -191,6 +191,14 @@ impl DeadLetters for MemoryStore {
         self.run(|state| state.letters.retain(|number, _| !numbers.contains(number)))
     }
 
+    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>> {
+        self.run(|state| {
+            let count = state.letters.len();
+            state.letters.retain(|_, letter| !matches(letter, filter));
+            (count - state.letters.len()) as u64
+        })
+    }
+
     fn trim(&self, keep: u64) -> BoxFuture<'_, StoreResult<u64>> {
         self.run(|state| {
             let mut removed = 0;

@@ -24,8 +24,9 @@ use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as Hub
 use store_embedded::{EmbeddedStore, Mode};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
+use webhook::receiver::{Problem, Receiver, SecretDigest};
 
+use crate::admin::{self, Access, Admin};
 use crate::callbacks::Callbacks;
 use crate::clock::SystemClock;
 use crate::coap;
@@ -42,6 +43,7 @@ use crate::twins::{Courier, Wishes};
 /// The running bridge. Serve [`App::router`]; at the end [`App::drain`].
 pub struct App {
     front: Front,
+    admin: Admin,
     receiver: Receiver,
     device_api: DeviceApi,
     coap: Option<CoapApi>,
@@ -67,7 +69,7 @@ impl App {
         let store =
             EmbeddedStore::open(&config.bridge.data_dir, Mode::Service, config.delivery.outbox.max_bytes)?;
         let store = Arc::new(store);
-        let token = operator_token(config)?;
+        let access = Access::new(operator_token(config)?, &config.admin.tokens);
         if let Broker::Embedded { listen } = &config.hub.broker {
             start_embedded_hub(*listen).await?;
         }
@@ -144,19 +146,23 @@ impl App {
             body_timeout: config.http.body_timeout,
         };
         let device_api = DeviceApi::new(parts, device_api::settings(config));
-        let operations = Operations::new(
-            (receiver.clone(), device_api.clone(), coap.clone()),
-            pipeline.clone(),
-            codecs.clone(),
-            commands.clone(),
-            courier.clone(),
-            token,
-        );
+        let sources = (receiver.clone(), device_api.clone(), coap.clone());
+        let operations = Operations::new(sources, pipeline.clone());
         let router = receiver
             .router()
             .merge(device_api.router())
             .merge(operations.router())
             .fallback(async || Problem::not_found());
+        let admin = Admin::new(admin::Parts {
+            access,
+            receiver: receiver.clone(),
+            device_api: device_api.clone(),
+            pipeline: pipeline.clone(),
+            codecs: codecs.clone(),
+            commands: commands.clone(),
+            courier: courier.clone(),
+            store: store.clone(),
+        });
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
             receiver: receiver.clone(),
@@ -191,7 +197,8 @@ impl App {
         }
         delivery.start();
         Ok(Self {
-            front: Front { receiver: receiver.clone(), device_api: device_api.clone(), router },
+            front: Front { sources: Some((receiver.clone(), device_api.clone())), router },
+            admin,
             receiver,
             device_api,
             coap,
@@ -208,7 +215,7 @@ impl App {
         })
     }
 
-    /// Everything that the bridge serves over HTTP, as one router.
+    /// Everything that the bridge serves to others than operators, as one router.
     pub fn router(&self) -> Router {
         self.front.router.clone()
     }
@@ -221,6 +228,16 @@ impl App {
     /// What answers CoAP, for [`serve_coap`](crate::serve_coap); none when it is not wanted.
     pub fn coap(&self) -> Option<CoapApi> {
         self.coap.clone()
+    }
+
+    /// What operators are served on a listener of their own, as one router.
+    pub fn admin_router(&self) -> Router {
+        self.admin.router().merge(self.operations.router()).fallback(async || Problem::not_found())
+    }
+
+    /// The same for [`serve`](crate::serve).
+    pub fn admin_front(&self) -> Front {
+        Front { sources: None, router: self.admin_router() }
     }
 
     /// Takes over integrations, gateways, codecs, secrets and limits of another configuration; all else needs a restart.
@@ -239,12 +256,14 @@ impl App {
         if let Some(api) = &self.coap {
             api.replace(coap::settings(config));
         }
+        self.admin.access().replace(&config.admin.tokens);
         Ok(())
     }
 
-    /// From now on `/readyz` says no, and nobody waits for commands.
+    /// From now on `/readyz` says no, nobody waits for commands, and the live flow ends.
     pub fn set_closing(&self) {
         self.operations.set_closing();
+        self.pipeline.traces.feed().close();
         self.device_api.set_closing();
     }
 
@@ -309,18 +328,18 @@ pub fn open_tool_store(config: &Config) -> anyhow::Result<EmbeddedStore> {
     Ok(EmbeddedStore::open(directory, Mode::Tool, config.delivery.outbox.max_bytes)?)
 }
 
-/// Where the service keeps the token of `/operator/…`.
+/// Where the service keeps the token of the command line for `/admin/v1`.
 pub fn operator_token_path(config: &Config) -> PathBuf {
     config.bridge.data_dir.join("operator.token")
 }
 
 /// A token for operators on this machine: made anew at each start, readable by the service's user alone.
-fn operator_token(config: &Config) -> anyhow::Result<Auth> {
+fn operator_token(config: &Config) -> anyhow::Result<SecretDigest> {
     let token = crate::config::fresh_secret().context("no random bytes")?;
     let path = operator_token_path(config);
     write_private(&path, token.expose().as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Auth::Bearer(vec![SecretDigest::of(token.expose().as_bytes())]))
+    Ok(SecretDigest::of(token.expose().as_bytes()))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -3,6 +3,7 @@
 //!
 //! One module per section, each with its struct, its defaults, its reader and its part of the template.
 
+mod admin;
 mod auth;
 mod azure_bridge;
 mod bridge;
@@ -40,6 +41,7 @@ use bridge_core::IntegrationName;
 use bridge_core::naming::NamingRule;
 use toml::de::DeTable;
 
+pub use admin::{Admin, AdminToken, LOCAL, Scope};
 pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
 pub use azure_bridge::AzureBridge;
 pub use bridge::Bridge;
@@ -79,6 +81,8 @@ pub struct Config {
     pub bridge: Bridge,
     /// Where requests are received.
     pub http: Http,
+    /// Where operators are served.
+    pub admin: Admin,
     /// The hub.
     pub hub: Hub,
     /// How messages get there.
@@ -117,6 +121,7 @@ impl Config {
         let bridge = Bridge::default();
         Self {
             http: Http::default(),
+            admin: Admin::default(),
             hub: Hub::of_bridge(&bridge.name),
             delivery: Delivery::default(),
             dedup: Dedup::default(),
@@ -189,6 +194,7 @@ impl Config {
         let codecs = codecs::read_all(&root.section("codecs"), surroundings);
         let config = Self {
             http: Http::read(root.section("http")),
+            admin: Admin::read(root.section("admin"), surroundings),
             hub: Hub::read(root.section("hub"), &bridge.name, surroundings),
             delivery: Delivery::read(root.section("delivery")),
             dedup: Dedup::read(root.section("dedup")),
@@ -211,13 +217,19 @@ impl Config {
             codecs,
             bridge,
         };
-        if let Broker::Embedded { listen } = config.hub.broker
-            && listen == config.http.listen
-            && listen.port() != 0
-        {
-            // One of them is not the default, so one of the sections is there.
-            let key = if root.section("http").is_present() { "http" } else { "hub" };
-            root.refuse(key, "http.listen and hub.embedded.listen cannot be the same address");
+        let mut listeners = vec![("http", "http.listen", config.http.listen)];
+        listeners.push(("admin", "admin.listen", config.admin.listen));
+        if let Broker::Embedded { listen } = config.hub.broker {
+            listeners.push(("hub", "hub.embedded.listen", listen));
+        }
+        for (index, (section, name, address)) in listeners.iter().enumerate() {
+            for (other_section, other, same) in &listeners[..index] {
+                if address == same && address.port() != 0 {
+                    // One of them is not the default, so one of the sections is there.
+                    let key = if root.section(other_section).is_present() { other_section } else { section };
+                    root.refuse(key, &format!("{other} and {name} cannot be the same address"));
+                }
+            }
         }
         if config.secrets.keys.is_empty()
             && let Some(integration) = config.integrations.iter().find(|one| one.takes_announcements())

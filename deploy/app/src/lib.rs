@@ -1,6 +1,7 @@
 //! Puts the rooms together: a configuration goes in, a router and running tasks come out. The only library that names every
 //! adapter. Not here: listeners, signals and the command line (`deploy/service`).
 
+mod admin;
 mod assemble;
 mod callbacks;
 mod clock;

@@ -1,6 +1,7 @@
 //! `device-bridge config template`: the whole configuration, explained, with the real defaults. Not here: what stands in
 //! a section (each section describes itself).
 
+use super::admin::Admin;
 use super::azure_bridge::AzureBridge;
 use super::bridge::Bridge;
 use super::client_certificates::ClientCertificates;
@@ -41,6 +42,7 @@ pub fn template(connectors: &[ConnectorInfo<'_>]) -> String {
 pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Bridge::describe(sheet);
     Http::describe(sheet);
+    Admin::describe(sheet);
     Hub::describe(sheet, &Bridge::default().name);
     Delivery::describe(sheet);
     Dedup::describe(sheet);

@@ -1,5 +1,6 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
+mod admin;
 mod azure_bridge;
 mod coap;
 mod credentials;
@@ -486,9 +487,10 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.secrets = in_force.secrets.clone();
     expected.devices_api.client_certificates = in_force.devices_api.client_certificates.clone();
     expected.azure_bridge = in_force.azure_bridge.clone();
+    expected.admin.tokens = in_force.admin.tokens.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
-    assert_eq!(in_force.codecs.len(), 3);
+    assert_eq!((in_force.codecs.len(), in_force.admin.tokens.len()), (3, 1));
     assert_eq!(in_force, expected);
     assert!(matches!(in_force.hub.broker, Broker::Remote(Remote { tls: Some(_), credentials: Some(_), .. })));
     for (integration, connector) in in_force.integrations.iter().zip(["particle", "sigfox", "ttn"]) {
@@ -540,7 +542,7 @@ fn the_template_explains_every_key_that_is_read() {
     for path in &asked {
         let (_, key) = path.rsplit_once('.').unwrap_or(("", path));
         let is_explained = tables.contains(path.as_str())
-            || ["integrations", "codecs", "gateways"].contains(&path.as_str())
+            || ["integrations", "codecs", "gateways", "admin.tokens"].contains(&path.as_str())
             // Names of the reader's own stand in these.
             || ["variables", "fields", "profiles"].contains(&path.rsplit('.').nth(1).unwrap_or(""))
             // A connector without settings has no table for them.

@@ -10,7 +10,7 @@ use webhook::receiver::Problem;
 const LONGEST: usize = 512;
 
 /// The same answer when it is no refusal, or a problem already.
-pub(super) async fn as_problem(response: Response) -> Response {
+pub(crate) async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_problem = content_type.is_some_and(|value| value == "application/problem+json");

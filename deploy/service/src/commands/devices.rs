@@ -1,5 +1,5 @@
-//! `device-bridge devices`: list, import, approve, remove; works on the store, also while the service runs. Their state is
-//! asked of the service.
+//! `device-bridge devices`: list, import, approve, remove; works on the store, also while the service runs. One of
+//! them, and its state, is asked of the service.
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,11 @@ pub(crate) enum Devices {
     /// Tokens of devices that speak HTTP.
     #[command(subcommand)]
     Token(Tokens),
+    /// Show a device: its state, when it was last heard, and where else to look. The service must run.
+    Show {
+        /// Its id.
+        id: String,
+    },
     /// Show what a device reported and what is wanted of it, and change the latter. The service must run.
     State {
         /// Its id.
@@ -97,6 +102,11 @@ pub(crate) async fn run(
             .await
         }
         Devices::Token(command) => tokens::run(command, registry, credentials, config, now()?).await,
+        Devices::Show { id } => {
+            let id = DeviceId::parse(&id).with_context(|| format!("{id:?} is not a device id"))?;
+            say!("{:#}", Operator::new(config)?.get(&format!("devices/{id}")).await?);
+            Ok(true)
+        }
         Devices::State { id, desired } => {
             state(config, &id, desired.as_deref()).await?;
             Ok(true)

@@ -31,6 +31,9 @@ pub(crate) struct DemoArgs {
     /// Where the webhooks are received.
     #[arg(long, default_value = "127.0.0.1:8080")]
     http: SocketAddr,
+    /// Where operators are served.
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    admin: SocketAddr,
     /// Where the embedded MQTT broker listens.
     #[arg(long, default_value = "127.0.0.1:1883")]
     mqtt: SocketAddr,
@@ -49,8 +52,9 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let (config, secrets) = configuration(&args)?;
     start::log(&config)?;
     let mut stop = Stop::new()?;
-    let running =
-        Running::start(&config).await.context("the demo needs both of its ports free: --http, --mqtt")?;
+    let running = Running::start(&config)
+        .await
+        .context("the demo needs all of its ports free: --http, --admin, --mqtt")?;
     let mut subscriber = Subscriber::connect(args.mqtt).await?;
     say!("device-bridge demo: webhooks on http://{}, MQTT on {}\n", running.address, args.mqtt);
 
@@ -99,6 +103,7 @@ fn configuration(args: &DemoArgs) -> anyhow::Result<(Config, BTreeMap<&'static s
     let Config { integrations, codecs, .. } = parsed.map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
     let mut config = Config { integrations, codecs, ..Config::builtin() };
     config.http.listen = args.http;
+    config.admin.listen = args.admin;
     config.hub.broker = Broker::Embedded { listen: args.mqtt };
     config.bridge.data_dir.clone_from(&args.data_dir);
     config.log.level = "warn".into();
