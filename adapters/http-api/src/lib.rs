@@ -21,7 +21,7 @@ pub use api::{DeviceApi, Parts};
 pub use edge::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
 pub use settings::{Gateway, Settings};
-pub use stateful::Callbacks;
+pub use stateful::{Callbacks, Changed, CheckUrl};
 
 /// The integration that devices of this API belong to, and the source of their messages.
 pub const INTEGRATION: &str = "http";
