@@ -24,7 +24,7 @@ pub use certificate::{CertificateDevice, CertificateForm, ClientCertificates, fi
 pub use edge::{Format, Formats};
 pub use pattern::{DevicePattern, PatternError};
 pub use settings::{Gateway, Settings, SigningSecret};
-pub use stateful::Callbacks;
+pub use stateful::{Callbacks, Changed, CheckUrl};
 
 /// The integration that devices of this API belong to, and the source of their messages.
 pub const INTEGRATION: &str = "http";

@@ -39,11 +39,16 @@ const MEDIA_TYPES: &[&str] = &["application/json"];
 pub struct Callbacks {
     /// Keeps them.
     pub store: Arc<dyn Subscriptions>,
-    /// Whether a URL may be called; a text for whoever chose it when it may not.
-    pub check: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    /// Whether a URL may be called.
+    pub check: Box<CheckUrl>,
     /// Told when a callback may have something to be told: it is new, or its device asks for it.
-    pub changed: Box<dyn Fn(&DeviceId, SubscriptionKind) + Send + Sync>,
+    pub changed: Box<Changed>,
 }
+
+/// A text for whoever chose the URL when it may not be called.
+pub type CheckUrl = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+/// Takes the device and the kind of a callback.
+pub type Changed = dyn Fn(&DeviceId, SubscriptionKind) + Send + Sync;
 
 impl DeviceApi {
     /// Answers the routes of devices.

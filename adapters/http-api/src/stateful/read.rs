@@ -15,12 +15,12 @@ const LONGEST_NAME: usize = 256;
 /// `{"data": {...}, "properties": {"k": "v"}, "componentName": "c", "creationTimeUtc": "..."}`.
 pub(crate) fn event(body: &[u8]) -> Result<Items, Fault> {
     let mut object = object(body)?;
-    let mut content = Content::default();
-    content.measurements = match take(&mut object, "data") {
+    let measurements = match take(&mut object, "data") {
         Some(Value::Object(data)) => measurements(data, "/data")?,
         Some(_) => return Err(Fault::at("/data", "must be an object")),
         None => return Err(Fault::at("/data", "must be provided")),
     };
+    let mut content = Content { measurements, ..Content::default() };
     match take(&mut object, "properties") {
         None => {}
         Some(Value::Object(properties)) => {
