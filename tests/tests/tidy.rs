@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
+    ("dtls", &[]),
     ("app", &["bridge-core", "http-api", "http-caller", "webhook", "mqtt-hub", "store-embedded", "codec"]),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
@@ -27,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The crates without I/O.
-const SANS_IO: &[&str] = &["bridge-core", "coap-proto"];
+const SANS_IO: &[&str] = &["bridge-core", "coap-proto", "dtls"];
 
 /// What they must not know.
 const NOT_IN_CORE: &[&str] = &["tokio", "axum", "hyper", "http", "rumqttc", "rusqlite", "reqwest", "toml"];
