@@ -1,10 +1,14 @@
-//! A client for tests: pre-shared keys, Connection IDs both ways, resumption, fragments, and bad manners on request. It takes
+//! A client for tests: pre-shared keys and raw public keys, Connection IDs both ways, resumption, fragments, and bad manners on request. It takes
 //! and gives datagrams as the server does. Not here: anything that a product should use; it does not defend itself.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::BufMut;
+use p256::ecdsa::signature::hazmat::PrehashSigner;
+use p256::ecdsa::{Signature, SigningKey};
+use p256::pkcs8::EncodePublicKey;
+use p256::{PublicKey, SecretKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -12,6 +16,7 @@ use crate::core::Random;
 use crate::handshake::kind;
 use crate::hello::extension;
 use crate::inbox::{self, Fragment, HEADER, Inbox, Message, Refused};
+use crate::negotiate::{ECDSA_SHA256, SECP256R1};
 use crate::prf::{self, Master};
 use crate::protect::{self, Head, Keys};
 use crate::record::{
@@ -48,6 +53,8 @@ pub struct Settings {
     pub resume: Option<Session>,
     /// The version that it says.
     pub version: u16,
+    /// The private key (P-256) of a device that proves itself by its raw public key, with a suite of ECDSA.
+    pub raw_key: Option<[u8; 32]>,
 }
 
 impl Settings {
@@ -65,6 +72,7 @@ impl Settings {
             timeout: Duration::from_secs(2),
             resume: None,
             version: VERSION,
+            raw_key: None,
         }
     }
 }
@@ -118,6 +126,8 @@ pub struct Client {
     message_seq: u16,
     seqs: [u64; 2],
     flight: Vec<Part>,
+    /// The server's point of the key exchange.
+    point: Option<PublicKey>,
     master: Option<Master>,
     keys: Option<Keys>,
     alarm: Option<Instant>,
@@ -149,6 +159,7 @@ impl Client {
             message_seq: 0,
             seqs: [0; 2],
             flight: Vec::new(),
+            point: None,
             master: None,
             keys: None,
             alarm: None,
@@ -296,6 +307,11 @@ impl Client {
                 // A malformed one is left unanswered, and the test sees a client that times out.
                 let _ = self.on_server_hello(message);
             }
+            kind::SERVER_KEY_EXCHANGE if !self.suite.is_psk() => {
+                // Curve type, curve, point; the signature is for clients that defend themselves.
+                let point = Reader(&message.body()[3..]).vector(1).unwrap_or_default();
+                self.point = PublicKey::from_sec1_bytes(point).ok();
+            }
             kind::SERVER_HELLO_DONE => self.finish_key_exchange(now),
             kind::FINISHED => self.on_finished(&before, message),
             _ => {}
@@ -328,18 +344,50 @@ impl Client {
 
     fn finish_key_exchange(&mut self, now: Instant) {
         self.flight.clear();
-        let mut exchange = Vec::new();
-        vector(&mut exchange, 2, &self.settings.identity.clone());
-        self.say(kind::CLIENT_KEY_EXCHANGE, &exchange);
-        let premaster = prf::psk_premaster(&self.settings.key);
-        self.master = Some(if self.extended {
-            prf::extended_master(&premaster, &self.transcript.clone().finalize())
-        } else {
-            prf::master(&premaster, &self.client_random, &self.server_random)
-        });
-        self.derive_keys();
+        match (self.settings.raw_key, self.point.take()) {
+            (Some(key), Some(point)) => self.prove(&key, &point),
+            _ => {
+                let mut exchange = Vec::new();
+                vector(&mut exchange, 2, &self.settings.identity);
+                self.say(kind::CLIENT_KEY_EXCHANGE, &exchange);
+                self.derive_master(&prf::psk_premaster(&self.settings.key));
+            }
+        }
         self.say_finished();
         self.start_flight(now);
+    }
+
+    /// Certificate, ClientKeyExchange and CertificateVerify; a malformed key of the test sends nothing.
+    fn prove(&mut self, key: &[u8; 32], point: &PublicKey) {
+        let mut ephemeral = [0; 32];
+        (self.random)(&mut ephemeral);
+        let (Ok(key), Ok(ephemeral)) = (SigningKey::from_slice(key), SecretKey::from_slice(&ephemeral))
+        else {
+            return;
+        };
+        let Ok(public) = key.verifying_key().to_public_key_der() else { return };
+        let mut certificate = Vec::new();
+        vector(&mut certificate, 3, public.as_bytes());
+        self.say(kind::CERTIFICATE, &certificate);
+        let mut exchange = Vec::new();
+        vector(&mut exchange, 1, &ephemeral.public_key().to_sec1_bytes());
+        self.say(kind::CLIENT_KEY_EXCHANGE, &exchange);
+        self.derive_master(ephemeral.diffie_hellman(point).raw_secret_bytes());
+        let digest = self.transcript.clone().finalize();
+        let Ok(signature) = PrehashSigner::<Signature>::sign_prehash(&key, &digest) else { return };
+        let mut verify = Vec::new();
+        verify.put_u16(ECDSA_SHA256);
+        vector(&mut verify, 2, signature.to_der().as_bytes());
+        self.say(kind::CERTIFICATE_VERIFY, &verify);
+    }
+
+    fn derive_master(&mut self, premaster: &[u8]) {
+        self.master = Some(if self.extended {
+            prf::extended_master(premaster, &self.transcript.clone().finalize())
+        } else {
+            prf::master(premaster, &self.client_random, &self.server_random)
+        });
+        self.derive_keys();
     }
 
     fn on_finished(&mut self, before: &Sha256, message: &Message) {
@@ -408,6 +456,12 @@ impl Client {
             let mut body = Vec::new();
             vector(&mut body, 1, cid);
             extension(extension::CONNECTION_ID, &body);
+        }
+        if self.settings.raw_key.is_some() {
+            extension(extension::SUPPORTED_GROUPS, &[0, 2, 0, SECP256R1 as u8]);
+            extension(extension::SIGNATURE_ALGORITHMS, &[0, 2, 4, 3]);
+            extension(extension::CLIENT_CERTIFICATE_TYPE, &[1, 2]);
+            extension(extension::SERVER_CERTIFICATE_TYPE, &[1, 2]);
         }
         // Old devices send no extensions at all.
         if !extensions.is_empty() {

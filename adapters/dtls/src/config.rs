@@ -97,6 +97,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// Handshakes at a time of one address, or of one /64 of IPv6; many devices may share one. 50.
     pub handshakes_per_address: usize,
+    /// Handshakes that one address may begin in a minute, 600.
+    pub handshakes_per_address_minute: u32,
     /// Handshakes begun per second in the long run, and four times as many in a burst. 500.
     pub handshakes_per_second: u32,
     /// Bytes of the client's messages that one handshake holds, 4 KiB.
@@ -112,6 +114,7 @@ impl Default for Limits {
         Limits {
             handshakes: 2_000,
             handshakes_per_address: 50,
+            handshakes_per_address_minute: 600,
             handshakes_per_second: 500,
             handshake_bytes: 4096,
             sessions: 200_000,
@@ -129,7 +132,13 @@ pub enum ConfigError {
     /// See [`Config::handshake_mtu`].
     #[error("handshake datagrams must have 128 to 16,000 bytes")]
     HandshakeMtu,
+    /// See [`Timing`].
+    #[error("times must not be longer than ten years")]
+    Times,
 }
+
+/// Times that are added to others must not overflow.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -138,6 +147,19 @@ impl Config {
         }
         if !(128..=16_000).contains(&self.handshake_mtu) {
             return Err(ConfigError::HandshakeMtu);
+        }
+        let timing = &self.timing;
+        let times = [
+            timing.first_retransmission,
+            timing.longest_retransmission,
+            timing.lookup,
+            timing.last_flight,
+            timing.idle,
+            timing.resumption,
+            timing.rebind,
+        ];
+        if times.iter().any(|time| *time > LONGEST) {
+            return Err(ConfigError::Times);
         }
         Ok(())
     }

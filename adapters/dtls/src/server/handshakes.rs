@@ -3,21 +3,51 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::RequestId;
 use crate::handshake::Handshake;
 
-#[derive(Default)]
+/// Over which time handshakes of an origin are counted.
+const MINUTE: Duration = Duration::from_secs(60);
+
 pub(super) struct Handshakes {
     by_peer: HashMap<SocketAddr, Handshake>,
     by_cid: HashMap<u64, SocketAddr>,
     requests: HashMap<RequestId, SocketAddr>,
     alarms: BTreeSet<(Instant, SocketAddr)>,
     per_origin: HashMap<IpAddr, usize>,
+    /// How many each origin began since then: bounded by what may begin in that time at all.
+    begun: (Instant, HashMap<IpAddr, u32>),
 }
 
 impl Handshakes {
+    pub(super) fn new(now: Instant) -> Handshakes {
+        Handshakes {
+            by_peer: HashMap::new(),
+            by_cid: HashMap::new(),
+            requests: HashMap::new(),
+            alarms: BTreeSet::new(),
+            per_origin: HashMap::new(),
+            begun: (now, HashMap::new()),
+        }
+    }
+
+    /// How many handshakes the origin of that address began in this minute.
+    pub(super) fn begun(&mut self, now: Instant, peer: SocketAddr) -> u32 {
+        let (since, counts) = &mut self.begun;
+        if now.saturating_duration_since(*since) >= MINUTE {
+            *since = now;
+            counts.clear();
+        }
+        counts.get(&origin(peer)).copied().unwrap_or(0)
+    }
+
+    /// Counts one that begins.
+    pub(super) fn begin(&mut self, peer: SocketAddr) {
+        *self.begun.1.entry(origin(peer)).or_default() += 1;
+    }
+
     /// Takes a handshake out, from all tables.
     pub(super) fn take(&mut self, peer: SocketAddr) -> Option<Handshake> {
         let handshake = self.by_peer.remove(&peer)?;

@@ -90,11 +90,12 @@ impl Server {
             self.core.stats.stale += 1;
             return;
         }
-        // A device that restarts takes the place of its own last attempt, whatever the limits say.
-        let restarts = self.handshakes.take(peer).is_some();
-        if !restarts && !self.has_room(now, peer) {
+        // A device that restarts takes the place of its own last attempt, but not more often than others begin.
+        let restarts = self.handshakes.get(peer).is_some();
+        if !self.has_room(now, peer, restarts) {
             return;
         }
+        self.handshakes.take(peer);
         let choice = match negotiate(hello, &self.core.config, self.core.credential.as_ref()) {
             Ok(choice) => choice,
             Err(alert) => {
@@ -119,17 +120,19 @@ impl Server {
         self.handshakes.put(handshake);
     }
 
-    fn has_room(&mut self, now: Instant, peer: SocketAddr) -> bool {
+    fn has_room(&mut self, now: Instant, peer: SocketAddr, restarts: bool) -> bool {
         let limits = &self.core.config.limits;
-        if self.handshakes.of_origin(peer) >= limits.handshakes_per_address {
+        let full = !restarts && self.handshakes.of_origin(peer) >= limits.handshakes_per_address;
+        if full || self.handshakes.begun(now, peer) >= limits.handshakes_per_address_minute {
             self.core.stats.handshakes_refused_address += 1;
             return false;
         }
-        if self.handshakes.len() >= limits.handshakes || !self.bucket.take(now, limits.handshakes_per_second)
-        {
+        let full = !restarts && self.handshakes.len() >= limits.handshakes;
+        if full || !self.bucket.take(now, limits.handshakes_per_second) {
             self.core.stats.handshakes_refused += 1;
             return false;
         }
+        self.handshakes.begin(peer);
         true
     }
 

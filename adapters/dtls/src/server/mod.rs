@@ -73,7 +73,7 @@ impl Server {
         Ok(Server {
             core,
             cookies,
-            handshakes: Handshakes::default(),
+            handshakes: Handshakes::new(now),
             sessions: Sessions::default(),
             resumables: Resumables::default(),
             bucket,

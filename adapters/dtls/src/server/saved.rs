@@ -40,6 +40,9 @@ pub enum RestoreError {
     /// The key is another one, or the bytes were changed, cut off, or written by another version.
     #[error("the saved associations cannot be opened with this key")]
     Unreadable,
+    /// The server has associations already: the application's fault.
+    #[error("associations are restored before the first handshake only")]
+    TooLate,
 }
 
 impl Server {
@@ -75,16 +78,19 @@ impl Server {
     }
 
     /// Takes over what a server left at its [`shutdown`](Self::shutdown): names, keys, numbers and replay windows. What is too
-    /// old, over the limits, or has Connection IDs of another length is left out.
+    /// old, over the limits, or has Connection IDs of another length is left out. Call it before the first datagram.
     ///
     /// # Errors
-    /// [`RestoreError::Unreadable`]; then nothing has changed.
+    /// Then nothing has changed.
     pub fn restore(
         &mut self,
         now: Instant,
         key: &[u8; 32],
         saved: &[u8],
     ) -> Result<Vec<Restored>, RestoreError> {
+        if self.sessions.len() > 0 {
+            return Err(RestoreError::TooLate);
+        }
         let plain = unseal(key, saved).ok_or(RestoreError::Unreadable)?;
         self.take_over(now, &mut Reader(&plain)).ok_or(RestoreError::Unreadable)
     }
@@ -106,7 +112,7 @@ impl Server {
             (association.own_cid.is_none() || same_cids)
                 && now.saturating_duration_since(association.last) < idle
         };
-        let skip = associations.len().saturating_sub(limit.saturating_sub(self.sessions.len()));
+        let skip = associations.len().saturating_sub(limit);
         let mut restored = Vec::new();
         for (id, association) in
             associations.into_iter().skip(skip).filter(|(_, association)| fits(association))

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bench;
+mod ecdsa;
 mod limits;
 mod lines;
 mod net;

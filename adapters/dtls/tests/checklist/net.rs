@@ -27,6 +27,7 @@ enum Thing {
     ToServer(SocketAddr, Vec<u8>),
     ToDevice(SocketAddr, Vec<u8>),
     Key(RequestId, Vec<u8>),
+    Verdict(RequestId),
 }
 
 pub(crate) struct Device {
@@ -97,6 +98,7 @@ impl Net {
                     let key = Psk::new(KEY).filter(|_| !identity.starts_with(b"unknown"));
                     self.server.provide_key(self.now, request, key.as_ref());
                 }
+                Thing::Verdict(request) => self.server.provide_verdict(self.now, request, true),
             }
         }
         self.server.handle_timeout(self.now);
@@ -108,6 +110,10 @@ impl Net {
             if let Event::KeyRequest { request, identity } = &event {
                 let after = self.rng.u64(0..=self.weather.lookup);
                 self.later(after, Thing::Key(*request, identity.to_vec()));
+            }
+            if let Event::VerdictRequest { request, .. } = &event {
+                let after = self.rng.u64(0..=self.weather.lookup);
+                self.later(after, Thing::Verdict(*request));
             }
             self.events.push(event);
         }

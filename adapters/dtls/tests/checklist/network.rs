@@ -8,22 +8,19 @@ use dtls::client::{Seen, Settings};
 use dtls::{CipherSuite, Config, Event};
 
 use super::bench::{address, device};
+use super::ecdsa;
 use super::net::{Net, Weather};
 
 const FAIR: Weather = Weather { loss: 0.0, twice: 0.0, delay: 20, lookup: 0 };
 const BAD: Weather = Weather { loss: 0.2, twice: 0.1, delay: 3000, lookup: 2000 };
-const SUITES: [CipherSuite; 4] = [
-    CipherSuite::PskAes128Ccm8,
-    CipherSuite::PskAes128Ccm,
-    CipherSuite::PskAes128GcmSha256,
-    CipherSuite::PskAes128CbcSha256,
-];
 
 fn settings(rng: &mut fastrand::Rng) -> Settings {
     let connection_id = [None, Some(Vec::new()), Some(vec![1, 2]), Some(vec![9; 8])][rng.usize(0..4)].clone();
     let fragment = if rng.bool() { 10 } else { 1000 };
-    let suites = vec![SUITES[rng.usize(0..4)].code()];
-    Settings { connection_id, fragment, suites, extended_master_secret: rng.u8(0..4) > 0, ..device("a") }
+    let suite = CipherSuite::ALL[rng.usize(0..6)];
+    let base = if suite.is_psk() { device("a") } else { ecdsa::device(7) };
+    let suites = vec![suite.code()];
+    Settings { connection_id, fragment, suites, extended_master_secret: rng.u8(0..4) > 0, ..base }
 }
 
 fn connected(net: &Net, device: usize) -> bool {
@@ -34,7 +31,8 @@ fn connected(net: &Net, device: usize) -> bool {
 fn devices_get_in_over_bad_networks() {
     let (mut devices, mut in_time, mut retransmitted) = (0, 0, 0);
     for seed in 0..60 {
-        let mut net = Net::new(seed, BAD, Config::default());
+        let mut net = Net::new(seed, BAD, Config { handshake_mtu: 200, ..Config::default() });
+        net.server.set_credential(Some(ecdsa::credential()));
         for index in 0..10 {
             let settings = settings(&mut net.rng.fork());
             net.connect(index, settings, address(index as u8, 5684));
@@ -128,6 +126,7 @@ fn devices_restart_on_their_ports_and_resume() {
     for seed in 0..40 {
         let mut net =
             Net::new(seed, Weather { loss: 0.1, twice: 0.1, delay: 500, lookup: 500 }, Config::default());
+        net.server.set_credential(Some(ecdsa::credential()));
         let first = settings(&mut net.rng.fork());
         net.connect(0, first.clone(), address(1, 5684));
         net.run(Duration::from_secs(200));

@@ -99,6 +99,7 @@ fn d12_what_is_saved_is_sealed_and_fits_the_server() {
         assert_eq!(server.restore(now, &KEY, &saved[..at]), Err(RestoreError::Unreadable));
     }
     assert_eq!(server.held().sessions, 0);
+    assert_eq!(bench.server.restore(now, &KEY, &saved), Err(RestoreError::TooLate));
     // Another length of ids, no room, too long away.
     let ids = Some(ConnectionIds { length: 6, node: 0 });
     assert_eq!(
@@ -118,7 +119,7 @@ fn d12_thousands_are_saved_and_restored() {
     let mut bench = Bench::new(Config::default());
     for n in 0..2000u16 {
         bench.now += Duration::from_millis(10);
-        bench.connect(device_with_cid("a", b"me"), address(1, n));
+        bench.connect(device_with_cid("a", b"me"), address((n % 200) as u8, n));
         bench.events.retain(|event| !matches!(event, Event::Data { .. }));
     }
     let (saved, restored) = restart(&mut bench, Config::default(), 5);

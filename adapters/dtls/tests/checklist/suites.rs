@@ -1,5 +1,5 @@
-//! What is negotiated: suites, versions, extensions, resumption, keys that come late. Not here: ECDSA, which real clients prove
-//! (`interop`).
+//! What is negotiated: suites, versions, extensions, resumption, keys that come late. Not here: ECDSA
+//! (`ecdsa`).
 
 use std::time::Duration;
 
