@@ -4,13 +4,15 @@
 #![forbid(unsafe_code)]
 
 mod association;
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(any(test, feature = "test-util", feature = "fuzzing"))]
 pub mod client;
 mod config;
 mod cookie;
 mod core;
 mod credential;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod hello;
 mod inbox;
