@@ -238,7 +238,13 @@ impl Server {
                     self.core.transmit(peer, record);
                 }
             }
-            (ALERT, [_, alert::CLOSE_NOTIFY]) => self.end(id, Closed::ByPeer),
+            (ALERT, [_, alert::CLOSE_NOTIFY]) => {
+                if let Some(record) = association.seal(&mut self.core, ALERT, &[WARNING, alert::CLOSE_NOTIFY])
+                {
+                    self.core.transmit(peer, record);
+                }
+                self.end(id, Closed::ByPeer);
+            }
             (ALERT, [FATAL, description]) => self.end(id, Closed::Alert(*description)),
             _ => self.core.stats.unexpected += 1,
         }

@@ -126,6 +126,8 @@ fn an_association_ends_after_silence_and_by_words() {
     talks.client.close();
     bench.run(&mut [&mut talks]);
     assert_eq!(bench.closed(), [Closed::Idle, Closed::ByPeer]);
+    // It gets a goodbye, too (RFC 5246 section 7.2.1).
+    assert_eq!(talks.alert(), Some(0));
     let alarmed = bench.connect(device("a"), address(1, 1));
     let mut alarmed = alarmed;
     alarmed.client.send_content(21, &[2, 20]);

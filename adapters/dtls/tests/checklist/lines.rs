@@ -88,8 +88,30 @@ fn d4_the_id_is_authenticated_and_only_the_final_extension_counts() {
     let classic = plain.leaving().remove(0);
     bench.inject(one.address, &classic);
     assert_eq!(bench.server.stats().not_authentic, 2);
-    // Not offered, not answered; draft numbers 53 and 254 are other extensions.
+    // Not offered, not answered.
     assert_eq!(plain.server_cid(), None);
+}
+
+#[test]
+fn d4_the_extensions_of_the_drafts_are_other_extensions() {
+    for number in [53, 254] {
+        let mut bench = Bench::new(Config::default());
+        let mut ours = bench.device(device_with_cid("a", b"me"), address(1, HOME));
+        let mut hellos = Vec::new();
+        for _ in 0..2 {
+            let mut hello = ours.leaving().remove(0);
+            let at = hello.windows(7).position(|bytes| bytes == [0, 54, 0, 3, 2, b'm', b'e']).unwrap();
+            hello[at + 1] = number;
+            for (_, reply) in bench.inject(ours.address, &hello) {
+                ours.client.handle_datagram(bench.now, &reply);
+                hellos.push(reply);
+            }
+        }
+        assert_eq!(bench.server.held().handshakes, 1);
+        let of_extension =
+            |bytes: &[u8]| bytes[0] == 0 && [53, 54, 254].contains(&bytes[1]) && bytes[2..4] == [0, 9];
+        assert!(hellos.iter().all(|hello| !hello.windows(4).any(of_extension)));
+    }
 }
 
 #[test]

@@ -169,6 +169,12 @@ fn a_key_that_does_not_come_ends_the_handshake() {
 }
 
 #[test]
+fn a_server_can_move_between_threads() {
+    fn assert_send<T: Send>() {}
+    assert_send::<dtls::Server>();
+}
+
+#[test]
 fn a_hint_is_sent_when_there_is_one() {
     let mut bench = Bench::new(Config { psk_hint: Some("bridge".into()), ..Config::default() });
     let mut ours = bench.connect(device("a"), address(1, 1));
