@@ -85,3 +85,14 @@ impl Association {
         Some(datagram)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hundreds of thousands of devices fit: with names, ids and tables it is about twice this.
+    #[test]
+    fn an_association_is_small() {
+        assert!(size_of::<Association>() <= 512, "{} bytes", size_of::<Association>());
+    }
+}
