@@ -61,6 +61,14 @@ impl Association {
         protect::overhead(self.keys.cipher) + self.peer_cid.len()
     }
 
+    /// Whether so many bytes may go to its address now; if so, they are counted.
+    pub(crate) fn affords(&mut self, bytes: usize) -> bool {
+        let Some(budget) = &mut self.budget else { return true };
+        let left = budget.checked_sub(bytes as u64);
+        *budget = left.unwrap_or(*budget);
+        left.is_some()
+    }
+
     /// A protected record; `None` when there are no numbers left.
     pub(crate) fn seal(&mut self, core: &mut Core, kind: u8, content: &[u8]) -> Option<Vec<u8>> {
         if self.write_seq > MAX_SEQ {

@@ -156,9 +156,9 @@ impl Server {
         if data.len() > association.max_content {
             return Err(SendError::TooLong(association.max_content));
         }
-        let longest = (data.len() + association.overhead()) as u64;
-        if let Some(budget) = &mut association.budget {
-            *budget = budget.checked_sub(longest).ok_or(SendError::Unconfirmed)?;
+        let longest = data.len() + association.overhead();
+        if !association.affords(longest) {
+            return Err(SendError::Unconfirmed);
         }
         let peer = association.peer;
         let record = association.seal(&mut self.core, APPLICATION_DATA, data).ok_or(SendError::Exhausted)?;

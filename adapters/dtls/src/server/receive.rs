@@ -225,7 +225,8 @@ impl Server {
                 self.core.events.push_back(Event::Data { session: SessionId(id), data });
             }
             (HANDSHAKE, [kind::FINISHED, ..]) => {
-                if let Some(datagram) = association.last_flight(&mut self.core, now) {
+                let datagram = association.last_flight(&mut self.core, now);
+                if let Some(datagram) = datagram.filter(|datagram| association.affords(datagram.len())) {
                     self.core.stats.retransmitted += 1;
                     self.core.transmit(peer, datagram);
                 }

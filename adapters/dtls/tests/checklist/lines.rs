@@ -169,6 +169,19 @@ fn d5_a_new_address_gets_little_before_it_is_confirmed() {
 }
 
 #[test]
+fn d5_a_last_flight_is_no_longer_than_a_new_address_may_get() {
+    for (length, answers) in [(2, 1), (250, 0)] {
+        let mut bench = Bench::new(Config::default());
+        let mut ours = bench.connect(device_with_cid("a", &vec![7; length]), address(1, HOME));
+        ours.client.repeat_flight();
+        let finished = ours.leaving().pop().unwrap();
+        let replies = bench.inject(address(9, 9), &finished);
+        assert_eq!(replies.len(), answers);
+        assert!(replies.iter().all(|(_, reply)| reply.len() <= 3 * finished.len()));
+    }
+}
+
+#[test]
 fn d6_a_device_that_restarts_on_its_port_replaces_itself_after_its_finished() {
     for settings in [device("a"), device_with_cid("a", b"me")] {
         let mut bench = Bench::new(Config::default());
