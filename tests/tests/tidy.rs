@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
     ("coap", &["bridge-core", "edge", "coap-proto"]),
+    ("dtls", &[]),
     (
         "app",
         &[
@@ -55,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The crates without I/O.
-const SANS_IO: &[&str] = &["bridge-core", "coap-proto"];
+const SANS_IO: &[&str] = &["bridge-core", "coap-proto", "dtls"];
 
 /// What they must not know.
 const NOT_IN_CORE: &[&str] = &["tokio", "axum", "hyper", "http", "rumqttc", "rusqlite", "reqwest", "toml"];
