@@ -24,6 +24,8 @@ pub struct IntegrationCounters {
     pub retried: Counter,
     /// Dead letters, by reason.
     pub dead: [Counter; Reason::ALL.len()],
+    /// Announced API keys that were not taken.
+    pub announcements_ignored: Counter,
     /// Requests under way.
     pub in_flight: Gauge,
     /// From the last byte of the request to its answer.

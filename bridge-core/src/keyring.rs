@@ -1,9 +1,9 @@
-//! Whose token it is: the cache in front of [`Credentials`]. Not here: how a request carries a token (the edges).
+//! Whose token, certificate or signing key it is: the cache in front of [`Credentials`]. Not here: how a request carries a token (the edges).
 
 use std::sync::{Arc, Mutex};
 
 use crate::id::DeviceId;
-use crate::ports::{Credentials, StoreResult, TokenDigest};
+use crate::ports::{Credential, Credentials, Proof, StoreResult, TokenDigest};
 use crate::recent::Recent;
 use crate::signal::lock;
 
@@ -14,7 +14,7 @@ pub struct Keyring {
 }
 
 struct State {
-    known: Recent<TokenDigest, DeviceId>,
+    known: Recent<TokenDigest, Arc<Credential>>,
     /// Apart, so that guesses do not drive good tokens out.
     unknown: Recent<TokenDigest, ()>,
     version: u64,
@@ -41,26 +41,50 @@ impl Keyring {
     /// # Errors
     /// When the store does not answer.
     pub async fn device(&self, token: &TokenDigest) -> StoreResult<Option<DeviceId>> {
+        let found = self.find(token).await?.filter(|credential| credential.proof == Proof::Token);
+        Ok(found.map(|credential| credential.device.clone()))
+    }
+
+    /// The device that a client certificate of this fingerprint belongs to.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn of_certificate(&self, fingerprint: [u8; 32]) -> StoreResult<Option<DeviceId>> {
+        let found = self.find(&TokenDigest::from_bytes(fingerprint)).await?;
+        let found = found.filter(|credential| credential.proof == Proof::Certificate);
+        Ok(found.map(|credential| credential.device.clone()))
+    }
+
+    /// The signing key of that id: a credential with [`Proof::SigningKey`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn signing_key(&self, id: [u8; 8]) -> StoreResult<Option<Arc<Credential>>> {
+        let found = self.find(&TokenDigest::of_signing_key(id)).await?;
+        Ok(found.filter(|credential| matches!(credential.proof, Proof::SigningKey(_))))
+    }
+
+    async fn find(&self, token: &TokenDigest) -> StoreResult<Option<Arc<Credential>>> {
         let asked_at = {
             let mut state = lock(&self.state);
-            if let Some(device) = state.known.get(token) {
-                return Ok(Some(device.clone()));
+            if let Some(known) = state.known.get(token) {
+                return Ok(Some(known.clone()));
             }
             if state.unknown.get(token).is_some() {
                 return Ok(None);
             }
             state.version
         };
-        let device = self.store.find(token).await?.map(|credential| credential.device);
+        let found = self.store.find(token).await?.map(Arc::new);
         let mut state = lock(&self.state);
         // What was read before a change must not outlive it.
         if state.version == asked_at {
-            match &device {
-                Some(device) => drop(state.known.insert(*token, device.clone())),
+            match &found {
+                Some(found) => drop(state.known.insert(*token, found.clone())),
                 None => drop(state.unknown.insert(*token, ())),
             }
         }
-        Ok(device)
+        Ok(found)
     }
 
     /// Forgets the cache when the tokens have changed. Call it from time to time: a token that was removed is good until
@@ -83,7 +107,7 @@ impl Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::Credential;
+    use crate::seal::Sealed;
     use crate::testing::{Fault, Faulty, MemoryStore, block_on};
     use crate::time::Timestamp;
 
@@ -93,7 +117,8 @@ mod tests {
         let device = DeviceId::parse("d1").unwrap();
         let (good, later) = (TokenDigest::of(b"good"), TokenDigest::of(b"later"));
         let insert = |digest| {
-            let credential = Credential { digest, device: device.clone(), created: Timestamp::EPOCH };
+            let credential =
+                Credential { digest, proof: Proof::Token, device: device.clone(), created: Timestamp::EPOCH };
             block_on(Credentials::insert(store.inner(), &credential)).unwrap()
         };
         assert!(insert(good));
@@ -109,5 +134,30 @@ mod tests {
         block_on(keyring.refresh()).unwrap();
         assert_eq!(block_on(keyring.device(&good)), Ok(None));
         assert_eq!(block_on(keyring.device(&later)), Ok(Some(device)));
+    }
+
+    #[test]
+    fn each_proof_is_good_for_its_own_use_alone() {
+        let store = Arc::new(MemoryStore::default());
+        let device = DeviceId::parse("d1").unwrap();
+        let token = TokenDigest::of(b"good");
+        let sealed = Sealed::from_bytes(vec![1]);
+        let key = TokenDigest::of_signing_key([7; 8]);
+        for (digest, proof) in [
+            (token, Proof::Token),
+            (TokenDigest::from_bytes([9; 32]), Proof::Certificate),
+            (key, Proof::SigningKey(sealed)),
+        ] {
+            let credential = Credential { digest, proof, device: device.clone(), created: Timestamp::EPOCH };
+            assert!(block_on(Credentials::insert(&*store, &credential)).unwrap());
+        }
+        let keyring = block_on(Keyring::open(store)).unwrap();
+        assert_eq!(block_on(keyring.of_certificate([9; 32])), Ok(Some(device.clone())));
+        assert_eq!(block_on(keyring.signing_key([7; 8])).unwrap().unwrap().device, device);
+        assert_eq!(key.to_string(), "0707070707070707");
+        assert_eq!(block_on(keyring.device(&TokenDigest::from_bytes([9; 32]))), Ok(None));
+        assert_eq!(block_on(keyring.device(&key)), Ok(None));
+        assert_eq!(block_on(keyring.of_certificate(*token.as_bytes())), Ok(None));
+        assert_eq!(block_on(keyring.signing_key([9; 8])), Ok(None));
     }
 }

@@ -15,6 +15,7 @@ pub mod correction;
 pub mod counters;
 pub mod dedup;
 pub mod delivery;
+pub mod feed;
 pub mod id;
 pub mod keyring;
 pub mod measurement;
@@ -27,7 +28,9 @@ pub mod pipeline;
 pub mod ports;
 pub mod recent;
 pub mod registrar;
+pub mod seal;
 mod signal;
+pub mod subscription;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 pub mod time;

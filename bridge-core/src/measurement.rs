@@ -1,6 +1,7 @@
 //! Named values with units, and the table of names that the bridge itself gives. Not here: payload codecs.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -56,12 +57,26 @@ pub struct Known {
 /// Looks a measurement up by its name, such as `humidity`: the names that the bridge gives, and those that decoders
 /// commonly give.
 pub fn known(name: &str) -> Option<Known> {
-    if let Some((_, unit, range)) = COMMON.iter().find(|(names, ..)| names.contains(&name)) {
-        return Some(Known { unit: Some(unit), range: range.clone() });
-    }
-    let Row(_, _, unit, range) = TABLE.iter().find(|row| row.1 == name)?;
-    Some(Known { unit: *unit, range: range.clone() })
+    let same_length = BY_LENGTH.get(name.len())?;
+    same_length.iter().find(|(other, _)| *other == name).map(|(_, known)| known.clone())
 }
+
+/// The names of [`COMMON`] and [`TABLE`], by their length: a handful each.
+static BY_LENGTH: LazyLock<Vec<Vec<(&str, Known)>>> = LazyLock::new(|| {
+    let common = COMMON.iter().flat_map(|(names, unit, range)| {
+        names.iter().map(|name| (*name, Known { unit: Some(*unit), range: range.clone() }))
+    });
+    let table =
+        TABLE.iter().map(|Row(_, name, unit, range)| (*name, Known { unit: *unit, range: range.clone() }));
+    let mut by_length = Vec::new();
+    for (name, known) in common.chain(table) {
+        if by_length.len() <= name.len() {
+            by_length.resize_with(name.len() + 1, Vec::new);
+        }
+        by_length[name.len()].push((name, known));
+    }
+    by_length
+});
 
 /// One row: where The Things Stack's normalised payload has it, our name, the unit, the valid range.
 struct Row(&'static str, &'static str, Option<&'static str>, std::ops::RangeInclusive<f64>);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::command::Reply;
 use crate::id::{DeviceId, IntegrationName, MessageId};
 use crate::measurement::Measurement;
 use crate::time::Timestamp;
@@ -37,6 +38,9 @@ pub struct Message {
     /// The message in whose place this one stands: its payload was decoded again by a corrected codec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrects: Option<MessageId>,
+    /// Where somebody waits for it, instead of the topic that its kind has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Box<Reply>>,
     /// Measurements, place, radio, raw bytes, details.
     #[serde(flatten)]
     pub content: Content,
@@ -308,6 +312,7 @@ mod tests {
             superseded: false,
             replayed: false,
             corrects: None,
+            reply: None,
             content,
         };
         assert_eq!(Message::from_record(&message.to_record()).unwrap(), message);

@@ -300,16 +300,18 @@ impl Pipeline {
         let at = uplink.time.unwrap_or(intake.received_at);
         let error = match twins.report(owner, &uplink.content.measurements, at).await {
             Ok(Reported::Stale) => return self.submit(intake, (id, device, uplink), true, tracer),
-            Ok(Reported::State(twin)) => {
-                uplink.content.measurements = twin.properties();
-                uplink.content.data.insert(STATE_VERSION.into(), twin.reported_version.into());
-                // Held until it is with the delivery: states get there in the order of their versions.
-                let Some(_turn) = twins.turn(owner, twin.reported_version) else {
+            Ok(Reported::State(twin)) => match twins.turn(owner, *twin).await {
+                Ok(Some((twin, _turn))) => {
+                    uplink.content.measurements = twin.properties();
+                    uplink.content.data.insert(STATE_VERSION.into(), twin.reported_version.into());
+                    return self.submit(intake, (id, device, uplink), false, tracer);
+                }
+                Ok(None) => {
                     self.dedup.settle(id, true);
                     return Begun::Ended { tracer, verdict: Verdict::Stored, detail: None };
-                };
-                return self.submit(intake, (id, device, uplink), false, tracer);
-            }
+                }
+                Err(error) => error.into(),
+            },
             Err(error) => error,
         };
         self.dedup.settle(id, false);
@@ -470,6 +472,7 @@ fn message(
         superseded: false,
         replayed: intake.replayed,
         corrects: None,
+        reply: None,
         content,
     }
 }

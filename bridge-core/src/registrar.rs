@@ -120,6 +120,11 @@ impl Registrar {
         self.registry.get(id).await
     }
 
+    /// When a device was last heard, where that is not written yet.
+    pub fn heard(&self, id: &DeviceId) -> Option<Timestamp> {
+        lock(&self.state).seen.get(id).copied()
+    }
+
     /// Writes when devices were last heard. Call it from time to time.
     ///
     /// # Errors
@@ -152,7 +157,8 @@ impl Registrar {
             state.cache.clear();
         }
         state.version = version;
-        state.own -= own;
+        // Another refresh at the same time may have taken them away already.
+        state.own = state.own.saturating_sub(own);
         Ok(())
     }
 

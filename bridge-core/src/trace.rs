@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::counters::Refusal;
+use crate::feed::Feed;
 use crate::id::{DeviceId, IntegrationName, MessageId};
 use crate::message::Kind;
 use crate::signal::lock;
@@ -36,6 +37,26 @@ pub struct Trace {
     pub end: End,
     /// Why, for people, where that is not plain.
     pub detail: Option<String>,
+}
+
+/// Which traces; empty means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TraceFilter {
+    /// Only of this device.
+    pub device: Option<DeviceId>,
+    /// Only of this integration.
+    pub integration: Option<IntegrationName>,
+    /// Only of this message.
+    pub message: Option<MessageId>,
+}
+
+impl TraceFilter {
+    /// Whether it lets a trace through.
+    pub fn matches(&self, trace: &Trace) -> bool {
+        self.integration.as_ref().is_none_or(|wanted| *wanted == trace.integration)
+            && (self.device.is_none() || self.device == trace.device)
+            && (self.message.is_none() || self.message == trace.message)
+    }
 }
 
 /// A step on the way.
@@ -174,17 +195,23 @@ pub struct Traces {
     ring: Mutex<(VecDeque<Box<Trace>>, u64)>,
     keep: usize,
     requests: AtomicU64,
+    feed: Feed,
 }
 
 impl Traces {
     /// A ring of that many traces.
     pub fn new(keep: usize) -> Self {
-        Self { ring: Mutex::default(), keep: keep.max(1), requests: AtomicU64::new(0) }
+        Self { ring: Mutex::default(), keep: keep.max(1), requests: AtomicU64::new(0), feed: Feed::default() }
     }
 
     /// A number for a request, from 1: whichever edge took it.
     pub fn next_request(&self) -> u64 {
         self.requests.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The live flow of them.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// Adds a trace; the oldest goes when the ring is full.
@@ -193,6 +220,8 @@ impl Traces {
             let mut ring = lock(&self.ring);
             ring.1 += 1;
             trace.number = ring.1;
+            // Under the lock, so that everybody hears them in the order of their numbers.
+            self.feed.publish(&trace);
             let gone = if ring.0.len() >= self.keep { ring.0.pop_front() } else { None };
             ring.0.push_back(trace);
             gone
@@ -200,14 +229,17 @@ impl Traces {
         drop(gone);
     }
 
-    /// Up to `limit` traces with a number above `after`, in order. With none given, the newest.
-    pub fn after(&self, after: Option<u64>, limit: usize) -> Vec<Trace> {
+    /// Up to `limit` traces with a number above `after` that match, in order. With none given, the newest.
+    pub fn after(&self, filter: &TraceFilter, after: Option<u64>, limit: usize) -> Vec<Trace> {
         let ring = lock(&self.ring);
-        let skip = match after {
-            Some(after) => ring.0.partition_point(|trace| trace.number <= after),
-            None => ring.0.len().saturating_sub(limit),
-        };
-        ring.0.iter().skip(skip).take(limit).map(|trace| Trace::clone(trace)).collect()
+        let skip = after.map_or(0, |after| ring.0.partition_point(|trace| trace.number <= after));
+        let matching = ring.0.range(skip..).map(Box::as_ref).filter(|trace| filter.matches(trace));
+        if after.is_some() {
+            return matching.take(limit).cloned().collect();
+        }
+        let mut newest: Vec<Trace> = matching.rev().take(limit).cloned().collect();
+        newest.reverse();
+        newest
     }
 }
 
@@ -237,8 +269,13 @@ mod tests {
             traces.keep(tracer.end(End::Verdict(Verdict::Delivered), None));
         }
         let numbers = |traces: Vec<Trace>| traces.iter().map(|t| t.number).collect::<Vec<_>>();
-        assert_eq!(numbers(traces.after(None, 2)), [4, 5]);
-        assert_eq!(numbers(traces.after(Some(0), 10)), [3, 4, 5]);
-        assert_eq!(numbers(traces.after(Some(4), 10)), [5]);
+        let all = TraceFilter::default();
+        assert_eq!(numbers(traces.after(&all, None, 2)), [4, 5]);
+        assert_eq!(numbers(traces.after(&all, Some(0), 10)), [3, 4, 5]);
+        assert_eq!(numbers(traces.after(&all, Some(4), 10)), [5]);
+        let city = TraceFilter { integration: IntegrationName::parse("city").ok(), ..all.clone() };
+        assert_eq!(numbers(traces.after(&city, None, 2)), [0; 0]);
+        let device = TraceFilter { device: DeviceId::parse("d").ok(), ..all };
+        assert_eq!(numbers(traces.after(&device, Some(0), 2)), [0; 0]);
     }
 }

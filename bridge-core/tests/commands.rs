@@ -11,8 +11,8 @@ use bridge_core::command::{
     Again, Awaits, Cancelled, CauseCode, Command, CommandName, CommandState, Draft, Priority, Reference,
     ReplaceKey, Report, Reported, RequestKey, Resend, SendOutcome,
 };
-use bridge_core::commands::{SubmitError, Submitted, Target};
-use bridge_core::ports::{CommandFilter, Commands};
+use bridge_core::commands::{Budget, SubmitError, Submitted, Target};
+use bridge_core::ports::{Clock, CommandFilter, Commands};
 use bridge_core::testing::{Fault, Faulty, ManualClock, MemoryStore, block_on, poll_once};
 use bridge_core::{DeviceId, Kind};
 use dispatch::{LIMITS, Life, Mood, Store, flight};
@@ -109,7 +109,7 @@ fn a_command_goes_down_and_its_life_is_told() {
     assert_eq!(world.life.hub.states(), ["queued", "sent", "acknowledged"]);
     world.pass(1);
     assert_eq!(world.get(&command).published, 3);
-    let last = world.life.hub.taken.lock().unwrap().pop().unwrap().into_message();
+    let last = world.life.hub.taken.lock().unwrap().pop().unwrap().into_messages().remove(0);
     assert_eq!((last.kind, last.device), (Kind::CommandStatus, Some(device("d1"))));
     assert_eq!(last.content.data["command"], command.id.to_string());
 }
@@ -289,6 +289,48 @@ fn retries_wait_and_end() {
     }
     assert_eq!(world.state(&command), CommandState::Failed);
     assert_eq!(world.life.sent()["x"], 3);
+}
+
+#[test]
+fn a_spent_budget_hands_out_nothing_new() {
+    let world = World::new();
+    let boxed = device("box1");
+    let start = world.clock.wall();
+    let take = |world: &World, exchange: &str, since| {
+        let exchange = Reference::parse(exchange).unwrap();
+        block_on(world.life.dispatcher.take_within(&boxed, &exchange, Budget { since, most: 2 })).unwrap()
+    };
+    assert_eq!(take(&world, "e0", start), None);
+    let commands = ["a", "b", "c"].map(|name| world.submit("box1", draft(name)));
+    for (exchange, command) in ["e1", "e2"].into_iter().zip(&commands) {
+        assert_eq!(take(&world, exchange, start).unwrap().id, command.id);
+        assert_eq!(world.report("box1", &Target::InFlight, ACK), Some(Reported::Applied));
+    }
+    assert_eq!(take(&world, "e3", start), None);
+    assert_eq!(world.state(&commands[2]), CommandState::Queued, "it waits");
+    assert_eq!(take(&world, "e2", start).unwrap().id, commands[1].id, "what was given is given again");
+    let tomorrow = start.plus(Duration::from_millis(1));
+    assert_eq!(take(&world, "e3", tomorrow).unwrap().id, commands[2].id);
+}
+
+#[test]
+fn what_was_given_and_not_reported_is_given_again_before_what_is_new() {
+    let world = World::new();
+    let boxed = device("box1");
+    world.life.transports.state.lock().unwrap().capacity = Capacity { in_flight: 2, replaces: false };
+    let offer = |world: &World, most| -> Vec<String> {
+        let offered = block_on(world.life.dispatcher.offer(&boxed, most)).unwrap();
+        offered.iter().map(|command| format!("{} {}", command.draft.name, command.attempts())).collect()
+    };
+    assert!(offer(&world, 3).is_empty());
+    for name in ["a", "b", "c"] {
+        world.submit("box1", draft(name));
+    }
+    assert_eq!(offer(&world, 1), ["a 1"]);
+    assert_eq!(offer(&world, 3), ["a 1", "b 1"], "two may be under way");
+    assert_eq!(offer(&world, 3), ["a 1", "b 1"]);
+    assert_eq!(world.report("box1", &Target::InFlight, ACK), Some(Reported::Applied));
+    assert_eq!(offer(&world, 3), ["b 1", "c 1"]);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Bridge {
     pub app: Option<App>,
     /// Its routes.
     pub router: Router,
+    /// Its routes for operators, on a listener of their own.
+    pub admin: Router,
     /// What it keeps.
     pub store: EmbeddedStore,
 }
@@ -56,7 +58,7 @@ impl Bridge {
         let config = config(&folder, more, ttn).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let app = App::open(&config).await.unwrap();
         let store = EmbeddedStore::open(&folder.path().join("data"), Mode::Tool, 1 << 30).unwrap();
-        Self { router: app.router(), app: Some(app), folder, store }
+        Self { router: app.router(), admin: app.admin_router(), app: Some(app), folder, store }
     }
 
     /// What its configuration would be with other lines, and the files as they are now.
@@ -72,10 +74,18 @@ impl Bridge {
         Self::with("").await
     }
 
-    /// Sends a request; a refusal must be a problem in JSON.
+    /// The token of the command line.
+    pub fn operator_token(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("data/operator.token")).unwrap()
+    }
+
+    /// Sends a request to the listener of its path; a refusal must be a problem in JSON.
     pub async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4242))));
-        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4242)));
+        request.extensions_mut().get_or_insert(peer);
+        let is_admin = request.uri().path().starts_with("/admin/");
+        let router = if is_admin { &self.admin } else { &self.router };
+        let answer = router.clone().oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let answer = Answer {

@@ -80,6 +80,8 @@ pub struct World {
     pub folder: tempfile::TempDir,
     /// Where the bridge listens.
     pub http: SocketAddr,
+    /// Where it listens for operators.
+    pub admin: SocketAddr,
     /// Where mosquitto listens.
     pub mqtt: u16,
 }
@@ -93,7 +95,7 @@ impl World {
     /// As [`new`](Self::new), with the hub on a port of the caller's choice.
     pub fn with_hub_at(mqtt: u16, protocol: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let [http, admin] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let dir = folder.path().display();
         let broker = format!(
             "listener {mqtt} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n\
@@ -102,12 +104,13 @@ impl World {
         std::fs::write(folder.path().join("mosquitto.conf"), broker).unwrap();
         let config = format!(
             "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"{http}\"\n\
+             [admin]\nlisten = \"{admin}\"\n\
              [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\nprotocol = \"{protocol}\"\n\
              [integrations.farm]\nconnector = \"ttn\"\n\
              auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n"
         );
         std::fs::write(folder.path().join("bridge.toml"), config).unwrap();
-        Self { folder, http, mqtt }
+        Self { folder, http, admin, mqtt }
     }
 
     /// Starts mosquitto, with what it kept from before.
@@ -283,9 +286,11 @@ pub async fn exchange(
                 let status = answer.status().as_u16();
                 Some((status, answer.into_body().collect().await.ok()?.to_bytes()))
             };
+            let mut answer = std::pin::pin!(answer);
             tokio::select! {
-                answer = answer => answer,
-                _ = connection => None,
+                answer = &mut answer => answer,
+                // A server that goes down closes right after its answer.
+                _ = connection => answer.await,
             }
         };
         answer.await.ok_or(NoAnswer::Lost)

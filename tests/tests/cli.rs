@@ -20,8 +20,9 @@ fn the_demo_shows_a_message_for_every_webhook() {
     let folder = tempfile::tempdir().unwrap();
     // Twice on one data directory: what the first run left must not disturb the second.
     for _ in 0..2 {
-        let (http, mqtt) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-        let output = run(folder.path(), &["demo", "--once", "--http", &http, "--mqtt", &mqtt]);
+        let [http, admin, mqtt] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
+        let output =
+            run(folder.path(), &["demo", "--once", "--http", &http, "--admin", &admin, "--mqtt", &mqtt]);
         let text = text(&output);
         assert!(output.status.success(), "{text}");
         for topic in ["devices/greenhouse-7/telemetry", "devices/sigfox-1a2b3c/telemetry", "/connection"] {

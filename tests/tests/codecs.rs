@@ -65,7 +65,7 @@ fn measurements(message: &Message) -> Vec<(&str, &Value, Option<&str>)> {
 }
 
 async fn operate(bridge: &Bridge, path: &str, body: Option<Value>) -> Answer {
-    let token = std::fs::read_to_string(bridge.folder.path().join("data/operator.token")).unwrap();
+    let token = bridge.operator_token();
     let request = match &body {
         Some(_) => Request::post(path),
         None => Request::get(path),
@@ -151,7 +151,7 @@ async fn a_codec_that_does_not_compile_never_replaces_one_that_works() {
 async fn a_codec_is_tried_without_effect_and_shows_every_step() {
     let bridge = bridge(CODECS, "codec = \"climate\"").await;
     let answer =
-        operate(&bridge, "/operator/codecs/climate/try", Some(json!({ "hex": "00d782", "port": 2 }))).await;
+        operate(&bridge, "/admin/v1/codecs/climate/try", Some(json!({ "hex": "00d782", "port": 2 }))).await;
     assert_eq!(answer.status, StatusCode::OK);
     let tried: Value = serde_json::from_str(&answer.body).unwrap();
     let steps: Vec<&str> =
@@ -165,14 +165,14 @@ async fn a_codec_is_tried_without_effect_and_shows_every_step() {
 
     for (path, body, status, kind) in [
         ("nobody", json!({ "hex": "00" }), StatusCode::NOT_FOUND, "unknown-codec"),
-        ("climate", json!({ "hex": "0" }), StatusCode::BAD_REQUEST, "malformed"),
-        ("climate", json!({ "hexx": "00" }), StatusCode::BAD_REQUEST, "malformed"),
+        ("climate", json!({ "hex": "0" }), StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        ("climate", json!({ "hexx": "00" }), StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
     ] {
-        let answer = operate(&bridge, &format!("/operator/codecs/{path}/try"), Some(body)).await;
+        let answer = operate(&bridge, &format!("/admin/v1/codecs/{path}/try"), Some(body)).await;
         assert_eq!(answer.status, status);
         assert!(answer.body.contains(&format!("urn:device-bridge:problem:{kind}")), "{}", answer.body);
     }
-    let unproved = Request::post("/operator/codecs/climate/try").body(Body::from("{}")).unwrap();
+    let unproved = Request::post("/admin/v1/codecs/climate/try").body(Body::from("{}")).unwrap();
     assert_eq!(bridge.send(unproved).await.status, StatusCode::UNAUTHORIZED);
 }
 
@@ -189,7 +189,7 @@ async fn a_trial_records_differences_and_is_promoted_or_dropped() {
     let live = &bridge.messages().await[0];
     assert_eq!(measurements(live).len(), 2, "the live codec counts");
     let overview = async || -> Value {
-        serde_json::from_str(&operate(&bridge, "/operator/codecs", None).await.body).unwrap()
+        serde_json::from_str(&operate(&bridge, "/admin/v1/codecs", None).await.body).unwrap()
     };
     wait_until("the trial has seen it", async || overview().await["trials"][0]["payloads"] == 1).await;
     let overview = overview().await;
@@ -225,7 +225,7 @@ async fn the_past_is_decoded_again_once() {
     bridge.app.as_ref().unwrap().reload(&config).unwrap();
 
     let replay = async |body: Value| -> Value {
-        let answer = operate(&bridge, "/operator/replay", Some(body)).await;
+        let answer = operate(&bridge, "/admin/v1/replay", Some(body)).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         serde_json::from_str(&answer.body).unwrap()
     };
@@ -259,7 +259,7 @@ async fn the_past_is_decoded_again_once() {
 #[tokio::test]
 async fn without_an_archive_a_replay_says_so() {
     let bridge = bridge(CODECS, "codec = \"climate\"").await;
-    let answer = operate(&bridge, "/operator/replay", Some(json!({ "from": "2026-01-01T00:00:00Z" }))).await;
+    let answer = operate(&bridge, "/admin/v1/replay", Some(json!({ "from": "2026-01-01T00:00:00Z" }))).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert!(answer.body.contains("archive.keep"), "{}", answer.body);
 }

@@ -8,7 +8,6 @@ use http_body_util::Full;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tests::cloud::{Behaviour, Cloud};
 use tests::world::{BOUND, Process, SECRET, World, exchange, post, wait_until};
 
@@ -105,26 +104,50 @@ async fn hub(world: &World) -> (AsyncClient, Arc<Mutex<Vec<(String, Value)>>>) {
     (client, seen)
 }
 
+/// Asks for `{"hex":"02"}` with a response topic; what comes there, with its correlation data.
+async fn ask(world: &World, topic: &str, response_topic: &str) -> Arc<Mutex<Vec<(Vec<u8>, Value)>>> {
+    use rumqttc::v5::mqttbytes::v5::PublishProperties;
+    use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS};
+    let options = MqttOptions::new(format!("asker-{response_topic}"), "127.0.0.1", world.mqtt);
+    let (client, mut connection) = AsyncClient::new(options, 10);
+    client.subscribe("answers/+", QoS::AtLeastOnce).await.unwrap();
+    let properties = PublishProperties {
+        response_topic: Some(response_topic.to_owned()),
+        correlation_data: Some(Bytes::from_static(&[7, 9])),
+        ..PublishProperties::default()
+    };
+    client
+        .publish_with_properties(topic, QoS::AtLeastOnce, false, r#"{"hex":"02"}"#, properties)
+        .await
+        .unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let into = seen.clone();
+    tokio::spawn(async move {
+        let _client = client;
+        while let Ok(event) = connection.poll().await {
+            if let Event::Incoming(Incoming::Publish(publish)) = event {
+                let correlation = publish.properties.and_then(|properties| properties.correlation_data);
+                let body = serde_json::from_slice(&publish.payload).unwrap();
+                into.lock().unwrap().push((correlation.unwrap_or_default().to_vec(), body));
+            }
+        }
+    });
+    seen
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_from_the_hub_runs_and_the_hub_is_told_every_step() {
     let (cloud, address) = Cloud::start(json!({})).await;
     let (world, _broker, _bridge) = world(address).await;
     let (hub, seen) = hub(&world).await;
-    // The bridge's session stands when a command comes through; before, nobody would keep it.
     wait_until("the bridge has subscribed", async || {
-        world.log().contains("connected to the hub for commands")
+        world.log().contains("subscribed to what the hub wants")
     })
     .await;
-    wait_until("the command is at the cloud", async || {
-        if cloud.calls().is_empty() {
-            hub.publish("devices/d1/commands/blink", QoS::AtLeastOnce, false, r#"{"hex":"01aa","port":3}"#)
-                .await
-                .unwrap();
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        !cloud.calls().is_empty()
-    })
-    .await;
+    hub.publish("devices/d1/commands/blink", QoS::AtLeastOnce, false, r#"{"hex":"01aa","port":3}"#)
+        .await
+        .unwrap();
+    wait_until("the command is at the cloud", async || !cloud.calls().is_empty()).await;
     let call = cloud.calls().remove(0);
     assert_eq!(call.path, "/api/v3/as/applications/app/webhooks/bridge/devices/d1/down/push");
     assert_eq!(call.headers["authorization"], format!("Bearer {TOKEN}"));
@@ -152,6 +175,16 @@ async fn a_command_from_the_hub_runs_and_the_hub_is_told_every_step() {
         !std::fs::read_to_string(world.folder.path().join("log")).unwrap().contains("NNSXS"),
         "no token in the log"
     );
+
+    // Whoever asked with MQTT 5 and waits for the answer gets it.
+    let answers = ask(&world, "devices/d1/commands/blink", "answers/me").await;
+    wait_until("the command is at the cloud", async || cloud.calls().len() == 2).await;
+    let second = cloud.calls()[1].body["downlinks"][0]["correlation_ids"][0].as_str().unwrap().to_owned();
+    report(&world, "downlink_sent", &second, json!({ "f_cnt": 7 })).await;
+    wait_until("the answer is there", async || !answers.lock().unwrap().is_empty()).await;
+    let (correlation, body) = answers.lock().unwrap()[0].clone();
+    assert_eq!((correlation, &body["state"], &body["done"]), (vec![7, 9], &json!("sent"), &json!(true)));
+    ask(&world, "devices/d1/commands/blink", "answers/#").await;
 
     hub.publish("devices/nobody/commands/blink", QoS::AtLeastOnce, false, "{}").await.unwrap();
     hub.publish("devices/d1/commands/blink", QoS::AtLeastOnce, false, "not JSON").await.unwrap();

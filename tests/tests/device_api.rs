@@ -10,7 +10,8 @@ use axum::body::Body;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bridge_core::ports::{
-    Credential, Credentials, DeviceRecord, DeviceState, NewDeadLetter, RawRequest, Registry, TokenDigest,
+    Credential, Credentials, DeviceRecord, DeviceState, NewDeadLetter, Proof, RawRequest, Registry,
+    TokenDigest,
 };
 use bridge_core::{DeviceId, ExternalId, IntegrationName, Kind, Reason, Timestamp};
 use http::{Request, StatusCode, header};
@@ -42,7 +43,7 @@ async fn bridge(more: &str) -> Bridge {
     };
     Registry::insert(&bridge.store, &record).await.unwrap();
     let digest = TokenDigest::of(TOKEN.as_bytes());
-    let credential = Credential { digest, device: id, created: Timestamp::EPOCH };
+    let credential = Credential { digest, proof: Proof::Token, device: id, created: Timestamp::EPOCH };
     assert!(Credentials::insert(&bridge.store, &credential).await.unwrap());
     bridge
 }

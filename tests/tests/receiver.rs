@@ -327,7 +327,7 @@ async fn health_and_readiness_say_how_it_is() {
         (ready.status, &state["status"], &state["hub"]["up"]),
         (StatusCode::OK, &json!("degraded"), &json!(false))
     );
-    assert_eq!(get("/operator/traces").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(get("/admin/v1/traces").await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -375,4 +375,48 @@ async fn credentials_are_not_stored() {
         let found = stored.windows(mark.len()).any(|window| window == mark.as_bytes());
         assert!(!found, "{mark} is in the store");
     }
+}
+
+#[tokio::test]
+async fn a_device_over_its_rate_is_told_to_come_again_and_the_others_are_not() {
+    let bridge = Bridge::in_folder_with(tempfile::tempdir().unwrap(), "", "device_rate = 1").await;
+    let of = |device: &str, counter: u32| {
+        let mut body = ttn(counter);
+        body["end_device_ids"]["device_id"] = device.into();
+        body
+    };
+    // However slow the machine is, some of these come within one second.
+    let mut over = Vec::new();
+    let mut taken = 0;
+    for counter in 0.. {
+        let both = json!([of("another", 2 * counter), of("another", 2 * counter + 1), of("loud", counter)]);
+        let answer = bridge.post("ttn", &both).await;
+        match answer.status {
+            StatusCode::OK => taken += 1,
+            StatusCode::TOO_MANY_REQUESTS => over.push((both, answer)),
+            other => panic!("{other}: {}", answer.body),
+        }
+        if over.len() == 2 {
+            break;
+        }
+    }
+    for (_, answer) in &over {
+        assert!(answer.headers[header::RETRY_AFTER].to_str().unwrap().parse::<u32>().unwrap() >= 1);
+    }
+    assert!(taken >= 1, "many messages of one device count once");
+    assert_eq!(bridge.messages().await.len(), 3 * taken, "all of a request, or nothing");
+    bridge.accept("ttn", &of("quiet", 1)).await;
+    for (path, body) in [("sigfox", sigfox(1)), ("sigfox", sigfox(2))] {
+        bridge.accept(path, &body).await;
+    }
+    let metrics = bridge.send(Request::get("/metrics").body(Body::empty()).unwrap()).await.body;
+    let counted = "bridge_requests_refused_total{integration=\"ttn\",reason=\"overload\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(bridge.letters().await.is_empty(), "what comes again is not dead");
+    let before = bridge.messages().await.len();
+    tests::world::wait_until("what was refused is taken when it comes again", async || {
+        bridge.post("ttn", &over[0].0).await.status.is_success()
+    })
+    .await;
+    assert_eq!(bridge.messages().await.len(), before + 3);
 }

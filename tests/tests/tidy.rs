@@ -13,18 +13,24 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("bridge-core", &[]),
     ("http-caller", &[]),
-    ("http-edge", &["bridge-core"]),
+    ("edge", &["bridge-core"]),
+    ("http-edge", &["bridge-core", "edge"]),
     ("webhook", &["bridge-core", "http-edge"]),
-    ("http-api", &["bridge-core", "http-edge"]),
+    ("http-api", &["bridge-core", "edge", "http-edge"]),
     ("mqtt-hub", &["bridge-core"]),
     ("store-embedded", &["bridge-core"]),
     ("store-dynamodb", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
+    ("coap", &["bridge-core", "edge", "coap-proto"]),
+    ("dtls", &[]),
     (
         "app",
         &[
             "bridge-core",
+            "coap",
+            "edge",
+            "http-edge",
             "http-api",
             "http-caller",
             "webhook",
@@ -36,11 +42,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
-    ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "store-dynamodb", "codec", "app"]),
+    (
+        "tests",
+        &[
+            "bridge-core",
+            "coap-proto",
+            "http-caller",
+            "webhook",
+            "mqtt-hub",
+            "store-embedded",
+            "store-dynamodb",
+            "codec",
+            "app",
+        ],
+    ),
 ];
 
 /// The crates without I/O.
-const SANS_IO: &[&str] = &["bridge-core", "coap-proto"];
+const SANS_IO: &[&str] = &["bridge-core", "coap-proto", "dtls"];
 
 /// What they must not know.
 const NOT_IN_CORE: &[&str] = &["tokio", "axum", "hyper", "http", "rumqttc", "rusqlite", "reqwest", "toml"];

@@ -79,7 +79,7 @@ impl Pump {
 
 async fn subscribed(world: &World, times: usize) {
     wait_until("the bridge has subscribed", async || {
-        world.log().matches("connected to the hub for commands").count() >= times
+        world.log().matches("subscribed to what the hub wants").count() >= times
     })
     .await;
 }

@@ -169,9 +169,19 @@ impl Codec {
         &self.warnings
     }
 
-    /// Whether decoding needs another thread: then [`decode_now`](Self::decode_now) has no answer.
+    /// Whether decoding may need another thread: then [`decode_now`](Self::decode_now) has no answer.
     pub fn is_script(&self) -> bool {
         matches!(self.decoder, Decoder::Script(..))
+    }
+
+    /// What of a context [`decode`](Self::decode) looks at, beside the device: how it was heard.
+    pub fn wants_radio(&self) -> bool {
+        matches!(&self.decoder, Decoder::Script(_, script) if script.wants_radio())
+    }
+
+    /// The same: the measurements before.
+    pub fn wants_previous(&self) -> bool {
+        matches!(&self.decoder, Decoder::Script(_, script) if script.wants_previous())
     }
 
     /// Decodes at once; none for scripts.

@@ -56,26 +56,40 @@ pub(crate) fn exact_integer(number: i128) -> Value {
 #[derive(Debug, Default)]
 pub(crate) struct Gather {
     measurements: Vec<Measurement>,
+    /// Where each name is, once there are more than [`FEW`](Self::FEW).
     places: HashMap<String, usize>,
 }
 
 impl Gather {
+    /// So many names are compared one by one, which is quicker than hashing.
+    const FEW: usize = 16;
+
     /// Takes a measurement; one of the same name is replaced in its place, with a warning.
     pub(crate) fn set(&mut self, measurement: Measurement, warnings: &mut Warnings) {
-        match self.places.get(&measurement.name) {
-            Some(place) => {
-                warnings.push(format!("{} occurs more than once; the last value counts", measurement.name));
-                self.measurements[*place] = measurement;
-            }
-            None => {
-                self.places.insert(measurement.name.clone(), self.measurements.len());
-                self.measurements.push(measurement);
-            }
+        if let Some(place) = self.place(&measurement.name) {
+            warnings
+                .push_with(|| format!("{} occurs more than once; the last value counts", measurement.name));
+            self.measurements[place] = measurement;
+            return;
         }
+        self.measurements.push(measurement);
+        let known = match self.measurements.len() {
+            0..=Self::FEW => return,
+            length if self.places.is_empty() => 0..length,
+            length => length - 1..length,
+        };
+        self.places.extend(known.map(|place| (self.measurements[place].name.clone(), place)));
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.places.contains_key(name)
+        self.place(name).is_some()
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.measurements.len() > Self::FEW {
+            return self.places.get(name).copied();
+        }
+        self.measurements.iter().position(|measurement| measurement.name == name)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -99,8 +113,13 @@ impl Warnings {
     const MOST: usize = 16;
 
     pub(crate) fn push(&mut self, line: impl Into<String>) {
+        self.push_with(|| line.into());
+    }
+
+    /// The same for a line that has to be made, which one that is only counted is not.
+    pub(crate) fn push_with(&mut self, line: impl FnOnce() -> String) {
         if self.lines.len() < Self::MOST {
-            self.lines.push(line.into());
+            self.lines.push(line());
         } else {
             self.left_out += 1;
         }
@@ -151,6 +170,20 @@ mod tests {
             );
         }
         assert_eq!(linear(json!(1e308).as_number().unwrap(), 10.0, 0.0), None);
+    }
+
+    #[test]
+    fn many_names_are_told_apart_as_few_are() {
+        let (mut gather, mut warnings) = (Gather::default(), Warnings::default());
+        for round in 0..2 {
+            for name in 0..40 {
+                gather.set(Measurement::new(name.to_string(), round), &mut warnings);
+                assert!(gather.has(&name.to_string()) && !gather.has("other"));
+            }
+        }
+        let want: Vec<_> = (0..40).map(|name| Measurement::new(name.to_string(), 1)).collect();
+        assert_eq!(gather.into_measurements(), want);
+        assert_eq!(warnings.into_lines().last().unwrap(), "24 more warnings");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! (`mapping`).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use bridge_core::Measurement;
@@ -29,15 +30,41 @@ fn normalise_sample(sample: &mut Sample, warnings: &mut Warnings) {
     measurements.retain_mut(|measurement| {
         let Err(reason) = normalise_measurement(measurement) else { return true };
         let Measurement { name, value, .. } = measurement;
-        warnings.push(format!("{name} {value} {reason}"));
+        warnings.push_with(|| format!("{name} {value} {reason}"));
         aside.insert(std::mem::take(name), value.take());
         false
     });
 }
 
+/// Why a value cannot be true; displayed as the end of a sentence.
+enum Untrue {
+    OutOfRange { unit: Option<Cow<'static, str>>, range: RangeInclusive<f64>, target: &'static str },
+    TooLarge { unit: Option<Cow<'static, str>>, target: &'static str },
+}
+
+impl fmt::Display for Untrue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::OutOfRange { unit, .. } | Self::TooLarge { unit, .. }) = self;
+        if let Some(unit) = unit {
+            write!(f, "{unit} ")?;
+        }
+        match self {
+            Self::TooLarge { target, .. } => write!(f, "is too large to be converted to {target}"),
+            Self::OutOfRange { range, target, .. } => {
+                let (from, to) = (range.start(), range.end());
+                match (from.is_finite(), to.is_finite()) {
+                    (true, true) => write!(f, "is out of range ({from} to {to} {target})"),
+                    (true, false) => write!(f, "is out of range (from {from} {target})"),
+                    _ => write!(f, "is out of range (to {to} {target})"),
+                }
+            }
+        }
+    }
+}
+
 /// # Errors
-/// When the value cannot be true: why, as the end of a sentence.
-fn normalise_measurement(measurement: &mut Measurement) -> Result<(), String> {
+/// When the value cannot be true; then its unit is gone.
+fn normalise_measurement(measurement: &mut Measurement) -> Result<(), Untrue> {
     if let Some(unit) = &mut measurement.unit
         && let Some(symbol) = symbol(unit)
     {
@@ -46,33 +73,26 @@ fn normalise_measurement(measurement: &mut Measurement) -> Result<(), String> {
     let Value::Number(number) = &measurement.value else { return Ok(()) };
     let Some(Known { unit: Some(target), range }) = look_up(&measurement.name) else { return Ok(()) };
     let value = number.as_f64().unwrap_or_default();
-    let outside = |range: &RangeInclusive<f64>| {
-        let (from, to) = (range.start(), range.end());
-        match (from.is_finite(), to.is_finite()) {
-            (true, true) => format!("is out of range ({from} to {to} {target})"),
-            (true, false) => format!("is out of range (from {from} {target})"),
-            _ => format!("is out of range (to {to} {target})"),
-        }
-    };
     let Some(unit) = &measurement.unit else {
         let possible = range.contains(&value)
             || conversions(target).any(|(_, scale, offset)| range.contains(&(value * scale + offset)));
-        return if possible { Ok(()) } else { Err(outside(&range)) };
+        return if possible { Ok(()) } else { Err(Untrue::OutOfRange { unit: None, range, target }) };
     };
-    if unit != target {
-        let Some((_, scale, offset)) = conversions(target).find(|(from, ..)| from == unit) else {
-            return Ok(());
-        };
-        let Some(converted) = linear(number, *scale, *offset) else {
-            return Err(format!("{unit} is too large to be converted to {target}"));
-        };
-        if !range.contains(&converted.as_f64().unwrap_or_default()) {
-            return Err(format!("{unit} {}", outside(&range)));
-        }
-        (measurement.value, measurement.unit) = (converted, Some(Cow::Borrowed(target)));
-        return Ok(());
+    if unit == target {
+        let possible = range.contains(&value);
+        return if possible { Ok(()) } else { Err(Untrue::OutOfRange { unit: None, range, target }) };
     }
-    if range.contains(&value) { Ok(()) } else { Err(outside(&range)) }
+    let Some((_, scale, offset)) = conversions(target).find(|(from, ..)| from == unit) else {
+        return Ok(());
+    };
+    let Some(converted) = linear(number, *scale, *offset) else {
+        return Err(Untrue::TooLarge { unit: measurement.unit.take(), target });
+    };
+    if !range.contains(&converted.as_f64().unwrap_or_default()) {
+        return Err(Untrue::OutOfRange { unit: measurement.unit.take(), range, target });
+    }
+    (measurement.value, measurement.unit) = (converted, Some(Cow::Borrowed(target)));
+    Ok(())
 }
 
 /// The name itself, or without its `_CHANNEL`.
@@ -84,35 +104,33 @@ fn look_up(name: &str) -> Option<Known> {
     })
 }
 
-/// The one spelling of a unit, where it has another one.
+/// The one spelling of a unit, where it has another one: symbols of SenML (RFC 8428 section 12.1, RFC 8798), else of
+/// UCUM, and how else they are written.
 fn symbol(unit: &str) -> Option<&'static str> {
-    let (_, symbol) = SPELLINGS.iter().find(|(spellings, _)| spellings.contains(&unit))?;
-    Some(symbol)
+    Some(match unit {
+        "\u{b0}C" | "\u{2103}" | "degC" | "celsius" | "Celsius" => "Cel",
+        "\u{b0}F" | "\u{2109}" | "[degF]" | "fahrenheit" | "Fahrenheit" => "degF",
+        "kelvin" | "Kelvin" => "K",
+        "%rh" | "%r.H." | "% RH" | "%rH" => "%RH",
+        "percent" | "pct" => "%",
+        "mbar" | "hpa" => "hPa",
+        "volt" | "volts" | "Volt" => "V",
+        "lux" | "Lux" => "lx",
+        "mps" | "m/sec" => "m/s",
+        "kmh" | "kph" => "km/h",
+        "knots" | "kt" | "kts" => "kn",
+        "\u{b0}" | "degree" | "degrees" => "deg",
+        "\u{b5}S/cm" | "\u{3bc}S/cm" => "uS/cm",
+        "L" | "litre" | "liter" => "l",
+        "m\u{b3}" | "m^3" => "m3",
+        "\"Hg" | "[in_i'Hg]" => "inHg",
+        _ => return None,
+    })
 }
 
 fn conversions(target: &str) -> impl Iterator<Item = &'static (&'static str, f64, f64)> {
     CONVERSIONS.iter().find(|(to, _)| *to == target).map_or(&[] as &[_], |(_, rows)| rows).iter()
 }
-
-/// Symbols of SenML (RFC 8428 section 12.1, RFC 8798), else of UCUM, and how else they are written.
-const SPELLINGS: &[(&[&str], &str)] = &[
-    (&["\u{b0}C", "\u{2103}", "degC", "celsius", "Celsius"], "Cel"),
-    (&["\u{b0}F", "\u{2109}", "[degF]", "fahrenheit", "Fahrenheit"], "degF"),
-    (&["kelvin", "Kelvin"], "K"),
-    (&["%rh", "%r.H.", "% RH", "%rH"], "%RH"),
-    (&["percent", "pct"], "%"),
-    (&["mbar", "hpa"], "hPa"),
-    (&["volt", "volts", "Volt"], "V"),
-    (&["lux", "Lux"], "lx"),
-    (&["mps", "m/sec"], "m/s"),
-    (&["kmh", "kph"], "km/h"),
-    (&["knots", "kt", "kts"], "kn"),
-    (&["\u{b0}", "degree", "degrees"], "deg"),
-    (&["\u{b5}S/cm", "\u{3bc}S/cm"], "uS/cm"),
-    (&["L", "litre", "liter"], "l"),
-    (&["m\u{b3}", "m^3"], "m3"),
-    (&["\"Hg", "[in_i'Hg]"], "inHg"),
-];
 
 /// A unit, and what a value in it is multiplied by before the last number is added.
 type Conversion = (&'static str, f64, f64);
@@ -265,11 +283,13 @@ mod tests {
             }
         }
     }
+
     /// Names and units of the tables, right and wrong together, beside others.
     fn any_measurements() -> impl Strategy<Value = Vec<Measurement>> {
-        let symbols = SPELLINGS.iter().flat_map(|(spellings, symbol)| spellings.iter().chain([symbol]));
+        let symbols =
+            ["\u{b0}C", "Cel", "\u{b0}F", "kelvin", "%rH", "pct", "mbar", "volt", "lux", "mps", "kph", "kt"];
         let converted = CONVERSIONS.iter().flat_map(|(to, rows)| rows.iter().map(|row| &row.0).chain([to]));
-        let units: Vec<&str> = symbols.chain(converted).copied().collect();
+        let units: Vec<&str> = symbols.iter().chain(converted).copied().collect();
         let name = "(temperature|humidity|battery|pressure|windSpeed|windDirection|energy|co2|distance|latitude\
             |soilMoisture|illuminance|relative_humidity|percentage|motion|supply|t)(_[0-9]|_a)?";
         let value = prop_oneof![

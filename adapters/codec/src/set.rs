@@ -79,27 +79,21 @@ impl CodecSet {
     }
 
     async fn decode_elsewhere(&self, live: Arc<Codec>, trial: Option<Arc<Codec>>, payload: Owned) -> Outcome {
-        let context = self.context(&payload);
-        let outcome = live.decode(&payload.input(), context.clone()).await;
-        if !payload.replayed {
-            self.remember(&payload.device, &outcome);
+        let Owned { device, mut context, bytes, port, received_at, previous } = payload;
+        if previous {
+            context.previous = lock(&self.previous).get(&device).cloned();
         }
-        if let Some(trial) = trial {
-            let Owned { device, bytes, port, received_at, .. } = payload;
+        let input = Input { bytes: &bytes, port, received_at };
+        let kept = trial.map(|trial| (trial, context.clone()));
+        let outcome = live.decode(&input, context).await;
+        if previous {
+            self.remember(&device, &outcome);
+        }
+        if let Some((trial, context)) = kept {
             let outcome = outcome.clone();
             self.trials.put(Trial { live, trial, device, bytes, port, received_at, context, outcome });
         }
         outcome
-    }
-
-    fn context(&self, payload: &Owned) -> Context {
-        Context {
-            device: Some(payload.device.to_string()),
-            tags: payload.tags.clone(),
-            radio: payload.radio.clone(),
-            // What came after a payload of the past is not before it.
-            previous: lock(&self.previous).get(&payload.device).filter(|_| !payload.replayed).cloned(),
-        }
     }
 
     fn remember(&self, device: &DeviceId, outcome: &Outcome) {
@@ -142,7 +136,7 @@ impl Codecs for CodecSet {
         {
             return Decoding::Done(outcome);
         }
-        let owned = Owned::of(&payload, &input);
+        let owned = Owned::of(&payload, &input, [Some(&*codec), trial.as_deref()]);
         Decoding::Later(Box::pin(self.decode_elsewhere(codec, trial, owned)))
     }
 }
@@ -164,34 +158,40 @@ impl Table {
 /// A payload that waits for another thread.
 struct Owned {
     device: DeviceId,
-    tags: BTreeMap<String, String>,
-    radio: Option<Value>,
+    context: Context,
     bytes: Vec<u8>,
     port: Option<u8>,
     received_at: Timestamp,
-    replayed: bool,
+    /// Somebody looks at the measurements before. What came after a payload of the past is not before it.
+    previous: bool,
 }
 
 impl Owned {
-    fn of(payload: &Payload<'_>, input: &Input<'_>) -> Self {
+    /// With as much of the context as these look at.
+    fn of(payload: &Payload<'_>, input: &Input<'_>, codecs: [Option<&Codec>; 2]) -> Self {
+        let asked = codecs.into_iter().flatten();
+        let radio = asked.clone().any(Codec::wants_radio);
+        let previous = !payload.replayed && asked.clone().any(Codec::wants_previous);
         let tags = payload.device.tags.iter().map(|tag| {
             let (key, value) = tag.split_once('=').unwrap_or((tag, ""));
             (key.to_owned(), value.to_owned())
         });
-        Self {
-            device: payload.device.id.clone(),
+        let radio = payload.content.radio.as_ref().filter(|_| radio);
+        let context = Context {
+            device: Some(payload.device.id.to_string()),
             tags: tags.collect(),
             // invariant: text keys and finite numbers only, so this cannot fail.
-            radio: payload.content.radio.as_ref().and_then(|radio| serde_json::to_value(radio).ok()),
+            radio: radio.and_then(|radio| serde_json::to_value(radio).ok()),
+            previous: None,
+        };
+        Self {
+            device: payload.device.id.clone(),
+            context,
             bytes: input.bytes.to_vec(),
             port: input.port,
             received_at: input.received_at,
-            replayed: payload.replayed,
+            previous,
         }
-    }
-
-    fn input(&self) -> Input<'_> {
-        Input { bytes: &self.bytes, port: self.port, received_at: self.received_at }
     }
 }
 

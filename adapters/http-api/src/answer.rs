@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use bridge_core::counters::Refusal;
 use bridge_core::{MessageId, Reason, Verdict};
+use edge::Fault;
 use http::{StatusCode, header};
 use http_edge::{Problem, Refused, refused};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::fault::Fault;
 use crate::route::Route;
+use crate::stateful::Resource;
 
 /// What a sender is told to wait when the bridge itself could not.
 const LATER: Duration = Duration::from_secs(5);
@@ -27,30 +28,60 @@ pub(crate) struct Named {
 ///
 /// A batch has a result for each of its items, in order. When one of them was not taken the answer is 503: a 2xx means that
 /// all of it is with the hub, on disk, or (rejected) among the dead letters.
-pub(crate) fn answer(route: &Route, is_batch: bool, names: &[Named], verdicts: &[Verdict]) -> Response {
+///
+/// `offered` are commands for a sender that takes them in this answer; an empty list says that there are none.
+pub(crate) fn answer(
+    route: &Route,
+    is_batch: bool,
+    (names, verdicts): (&[Named], &[Verdict]),
+    offered: Option<Value>,
+) -> Response {
     let items =
         || -> Value { names.iter().zip(verdicts).map(|(name, verdict)| result(name, verdict)).collect() };
+    if let Some(after) = retry(verdicts) {
+        let problem = Problem::unavailable(after);
+        return if is_batch { problem.member("items", items()) } else { problem }.into_response();
+    }
+    let has_commands = offered.as_ref().and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    if is_batch || has_commands {
+        let mut body = Map::new();
+        if is_batch {
+            body.insert("items".into(), items());
+        }
+        if let Some(commands) = offered.filter(|_| has_commands) {
+            body.insert("commands".into(), commands);
+        }
+        return ([(header::CONTENT_TYPE, "application/json")], Value::Object(body).to_string())
+            .into_response();
+    }
+    match (rejected(verdicts), route) {
+        (Some(reason), _) => rejection(reason).into_response(),
+        (None, Route::Azure) => StatusCode::OK.into_response(),
+        (None, Route::Stateful(place)) if place.resource != Resource::Reported => {
+            StatusCode::OK.into_response()
+        }
+        (None, _) => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// Whether the answer is a success, so that commands can stand in it.
+pub(crate) fn is_taken(is_batch: bool, verdicts: &[Verdict]) -> bool {
+    retry(verdicts).is_none() && (is_batch || rejected(verdicts).is_none())
+}
+
+fn retry(verdicts: &[Verdict]) -> Option<Duration> {
     let retry = verdicts.iter().filter_map(|verdict| match verdict {
         Verdict::Retry(after) => Some(*after),
         _ => None,
     });
-    if let Some(after) = retry.max() {
-        let problem = Problem::unavailable(after);
-        return if is_batch { problem.member("items", items()) } else { problem }.into_response();
-    }
-    if is_batch {
-        let body = json!({ "items": items() }).to_string();
-        return ([(header::CONTENT_TYPE, "application/json")], body).into_response();
-    }
-    let rejected = verdicts.iter().find_map(|verdict| match verdict {
+    retry.max()
+}
+
+fn rejected(verdicts: &[Verdict]) -> Option<Reason> {
+    verdicts.iter().find_map(|verdict| match verdict {
         Verdict::Rejected(reason) => Some(*reason),
         _ => None,
-    });
-    match (rejected, route) {
-        (Some(reason), _) => rejection(reason).into_response(),
-        (None, Route::Azure) => StatusCode::OK.into_response(),
-        (None, _) => StatusCode::NO_CONTENT.into_response(),
-    }
+    })
 }
 
 /// A body that cannot be used. Azure's clients know 400 only.
@@ -60,8 +91,10 @@ pub(crate) fn faulty(route: &Route, fault: &Fault) -> Refused {
     } else {
         let place = if fault.pointer.is_empty() { "The body" } else { fault.pointer.as_str() };
         let detail = format!("{place}: {}. Nothing was taken.", fault.detail);
-        let status =
-            if *route == Route::Azure { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
+        let status = match route {
+            Route::Azure | Route::Stateful(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
         Problem::new(status, "invalid", "Invalid content", detail)
     };
     refused(Refusal::Malformed, problem.fault(&fault.pointer, &fault.detail))

@@ -1,14 +1,15 @@
 //! The API: each request through route, method, caller, scope, rate, body, device, delivery, answer, in this order. Not
-//! here: what a body says ([`crate::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
+//! here: what a body says ([`edge::body`], [`crate::azure`]), and statuses ([`crate::answer`]).
 
 mod desired;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use bridge_core::counters::{IntegrationCounters, Refusal};
+use bridge_core::commands::Dispatcher;
+use bridge_core::counters::{Counter, IntegrationCounters, Refusal};
 use bridge_core::keyring::Keyring;
 use bridge_core::naming::{Case, NamingRule};
 use bridge_core::pipeline::{Intake, Integration, Pipeline};
@@ -19,21 +20,24 @@ use bridge_core::{
     Decoded, DeviceId, ExternalDevice, IntegrationName, MessageId, Reason, Timestamp, Verdict,
 };
 use bytes::Bytes;
+use edge::{Fault, Formats, Items, properties};
 use http::request::Parts as Head;
 use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
+use serde_json::Value;
 
 use crate::answer::{self, Named};
-use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller};
-use crate::fault::Fault;
-use crate::formats::Formats;
-use crate::item::Items;
+use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller, Denied, Doorman};
+use crate::mailbox::Mailbox;
 use crate::route::Route;
 use crate::settings::Settings;
-use crate::{INTEGRATION, azure, properties};
+use crate::signed::{BodyDigest, Replays};
+use crate::stateful::{Callbacks, Place, Resource};
+use crate::waiters::Waiters;
+use crate::{INTEGRATION, azure, commands, mailbox};
 
 /// Answers devices and gateways. Cheap to clone.
 #[derive(Clone)]
-pub struct DeviceApi(Arc<Inner>);
+pub struct DeviceApi(pub(crate) Arc<Inner>);
 
 /// What the API is made of.
 pub struct Parts {
@@ -43,6 +47,10 @@ pub struct Parts {
     pub pipeline: Arc<Pipeline>,
     /// Whose token is whose.
     pub keyring: Arc<Keyring>,
+    /// What devices are asked to do.
+    pub commands: Arc<Dispatcher>,
+    /// Where devices have their events sent.
+    pub callbacks: Callbacks,
     /// For bodies that are not JSON.
     pub formats: Arc<dyn Formats>,
     /// Never the same twice, also not after a restart: the key of an item that has none.
@@ -53,20 +61,28 @@ pub struct Parts {
     pub body_timeout: Duration,
 }
 
-struct Inner {
-    parts: Parts,
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) mailbox: Mailbox,
+    /// Who waits for what is wanted of a device.
+    wishers: Waiters,
     current: RwLock<Arc<Current>>,
-    counters: Arc<IntegrationCounters>,
+    pub(crate) counters: Arc<IntegrationCounters>,
     refusal_log: LogGate,
+    /// Signatures that were there already.
+    replays: Mutex<Replays>,
+    /// Headers about client certificates that came from nobody who is believed.
+    certificates_ignored: Counter,
+    denial_log: LogGate,
 }
 
 /// Settings, and what follows from them.
-struct Current {
-    settings: Arc<Settings>,
+pub(crate) struct Current {
+    pub(crate) settings: Arc<Settings>,
     /// For devices that speak for themselves.
-    own: Integration,
+    pub(crate) own: Integration,
     /// For devices that a gateway speaks for.
-    guests: Integration,
+    pub(crate) guests: Integration,
 }
 
 impl DeviceApi {
@@ -74,7 +90,19 @@ impl DeviceApi {
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let counters = Arc::new(IntegrationCounters::default());
         let current = RwLock::new(Arc::new(Current::new(&parts.name, &counters, settings)));
-        Self(Arc::new(Inner { parts, current, counters, refusal_log: LogGate::default() }))
+        let mailbox = Mailbox::new(parts.commands.clone());
+        let replays = Mutex::new(Replays::new(seconds(parts.pipeline.clock.wall())));
+        Self(Arc::new(Inner {
+            parts,
+            mailbox,
+            wishers: Waiters::new(),
+            current,
+            counters,
+            refusal_log: LogGate::default(),
+            replays,
+            certificates_ignored: Counter::default(),
+            denial_log: LogGate::default(),
+        }))
     }
 
     /// Answers the paths of [`is_ours`](Self::is_ours).
@@ -86,12 +114,14 @@ impl DeviceApi {
         };
         Router::new()
             .route("/v1/devices/{*path}", axum::routing::any(answer.clone()))
-            .route("/api/{function}", axum::routing::any(answer))
+            .route("/api/{function}", axum::routing::any(answer.clone()))
+            .route("/devices/{*path}", axum::routing::any(answer.clone()))
+            .route("/health", axum::routing::any(answer))
     }
 
     /// Whether a path is one of the API's; what it names is seen later.
     pub fn is_ours(path: &str) -> bool {
-        Route::is_ours(path)
+        Route::is_ours(path) || Place::is_ours(path)
     }
 
     /// Puts other settings in their place; requests under way end with the old ones. Rates begin anew.
@@ -100,9 +130,20 @@ impl DeviceApi {
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
     }
 
+    /// From now on no request waits for commands: the bridge is going down.
+    pub fn set_closing(&self) {
+        self.0.mailbox.close();
+        self.0.wishers.close();
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> &IntegrationCounters {
         &self.0.counters
+    }
+
+    /// How many headers about client certificates came from nobody who is believed.
+    pub fn certificates_ignored(&self) -> u64 {
+        self.0.certificates_ignored.get()
     }
 
     /// Whose token is whose; to be refreshed from time to time.
@@ -110,15 +151,26 @@ impl DeviceApi {
         &self.0.parts.keyring
     }
 
-    /// Answers a request. A server calls it without a router in between.
+    /// Answers a request. A server calls it without a router in between, with its peer as the extension
+    /// `ConnectInfo<SocketAddr>`: without that no proxy is believed.
     pub async fn answer<B>(&self, request: http::Request<B>) -> Response
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let current = self.current();
-        let route = current.settings.enabled.then(|| Route::of(request.uri().path())).flatten();
+        let path = request.uri().path();
+        if Place::is_health(path) {
+            return self.answer_health(request.method());
+        }
+        let route = current.settings.enabled.then(|| Route::of(path)).flatten();
         let Some(route) = route else { return Problem::not_found().into_response() };
+        if let Route::Stateful(place) = route {
+            return self.answer_stateful(current, place, request).await;
+        }
+        if route.is_of_commands() {
+            return self.answer_commands(&current, route, request).await;
+        }
         let Parts { pipeline, .. } = &self.0.parts;
         let entered = pipeline.clock.now();
         self.0.counters.received.add(1);
@@ -200,7 +252,7 @@ impl DeviceApi {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let settings = &current.settings;
-        let caller = self.authorize(current, &route, head).await?;
+        let (caller, signed) = self.identify(settings, &route, head).await?;
         let taken = route.media_types();
         let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
         let media_type = media_type.unwrap_or_else(|| taken[0].to_owned());
@@ -208,38 +260,79 @@ impl DeviceApi {
             return Err(refused(Refusal::Encoding, Problem::media_type(taken)));
         }
         let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
-        let body = body::read(&head.headers, body, settings.body_limit, self.0.parts.body_timeout).await?;
-        Ok((caller, Request { route, media_type, key, body }))
+        let body = self.read_body(settings, head, body, signed).await?;
+        let takes_commands = matches!(route, Route::Telemetry(_)) && commands::are_preferred(&head.headers);
+        Ok((caller, Request { route, media_type, key, takes_commands, body }))
     }
 
-    /// Method, caller, scope, rate.
-    async fn authorize(&self, current: &Current, route: &Route, head: &Head) -> Result<Caller, Refused> {
-        let settings = &current.settings;
+    /// The body, when it is what was signed.
+    pub(crate) async fn read_body<B>(
+        &self,
+        settings: &Settings,
+        head: &Head,
+        body: B,
+        signed: Option<BodyDigest>,
+    ) -> Result<Bytes, Refused>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let check = |body: &[u8]| match signed {
+            Some(signed) if !signed.is_of(body) => {
+                Err(self.denied(CHALLENGE, Denied::Unproved("the body is not the one that was signed")))
+            }
+            _ => Ok(()),
+        };
+        let timeout = self.0.parts.body_timeout;
+        body::read_checked(&head.headers, body, settings.body_limit, timeout, check).await
+    }
+
+    /// Method, caller, rate, scope; and what the body must be, when that was signed.
+    pub(crate) async fn identify(
+        &self,
+        settings: &Arc<Settings>,
+        route: &Route,
+        head: &Head,
+    ) -> Result<(Caller, Option<BodyDigest>), Refused> {
         if head.method != route.method() {
             return Err(refused(Refusal::Method, Problem::method(&[route.method()])));
         }
-        let (caller, challenge) = match route {
-            Route::Azure => {
-                let query = head.uri.query().unwrap_or_default();
-                (Caller::of_azure(settings, &head.headers, query), AZURE_CHALLENGE)
-            }
-            Route::Telemetry(_) | Route::Properties(_) | Route::Desired(_) => {
-                let caller = Caller::of(settings, &self.0.parts.keyring, &head.headers).await;
-                (caller.map_err(|error| store_failed(&error))?, CHALLENGE)
-            }
+        let (caller, signed) = if *route == Route::Azure {
+            let query = head.uri.query().unwrap_or_default();
+            let caller = Caller::of_azure(settings, &head.headers, query);
+            (caller.ok_or_else(|| answer::unauthorized(AZURE_CHALLENGE))?, None)
+        } else {
+            let doorman = Doorman {
+                settings,
+                keyring: &self.0.parts.keyring,
+                replays: &self.0.replays,
+                ignored: &self.0.certificates_ignored,
+                now: seconds(self.0.parts.pipeline.clock.wall()),
+            };
+            doorman.caller(head).await.map_err(|denied| self.denied(CHALLENGE, denied))?
         };
-        let caller = caller.ok_or_else(|| answer::unauthorized(challenge))?;
         if let Some(rate) = caller.gateway().and_then(|gateway| gateway.rate.as_ref()) {
             rate.admit().map_err(answer::overload)?;
         }
-        match route {
-            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => {
-                let device = device.as_ref().ok_or_else(answer::unknown_device)?;
-                check_share(settings, &caller, device)?;
-            }
-            Route::Azure => {}
+        if *route != Route::Azure {
+            let device = route.device().ok_or_else(answer::unknown_device)?;
+            check_share(settings, &caller, device)?;
         }
-        Ok(caller)
+        Ok((caller, signed))
+    }
+
+    /// The reason is for the log alone.
+    fn denied(&self, challenge: &'static str, denied: Denied) -> Refused {
+        match denied {
+            Denied::Unproved(why) => {
+                if let Some(suppressed) = self.0.denial_log.admit(self.0.parts.pipeline.clock.now()) {
+                    tracing::warn!(integration = INTEGRATION, why, suppressed, "nobody was let in");
+                }
+                answer::unauthorized(challenge)
+            }
+            Denied::TooMany(after) => answer::overload(after),
+            Denied::Store(error) => store_failed(&error),
+        }
     }
 
     /// Whether the device may pass: the caller may speak for it, and the registry lets it in.
@@ -253,29 +346,26 @@ impl DeviceApi {
         if arrived.request.route == Route::Azure {
             check_share(&current.settings, caller, device)?;
         }
-        self.let_in(current, caller, device, arrived.received_at).await
+        self.let_in(current.integration(caller), device, arrived.received_at).await
     }
 
-    /// Whether the registry lets the device in; it has been heard then.
-    async fn let_in(
+    /// Whether the registry lets the device in.
+    pub(crate) async fn let_in(
         &self,
-        current: &Current,
-        caller: &Caller,
+        integration: &Integration,
         device: &DeviceId,
         at: Timestamp,
     ) -> Result<(), Refused> {
-        let integration = current.integration(caller);
         let external = ExternalDevice::new(device.as_str());
         let registrar = &self.0.parts.pipeline.registrar;
-        let resolved = registrar.resolve(&integration.name, &integration.devices, &external, at);
-        match resolved.await {
+        match registrar.resolve(&integration.name, &integration.devices, &external, at).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
             Err(error) => Err(store_failed(&error)),
         }
     }
 
-    async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         current: Arc<Current>,
         caller: Caller,
@@ -307,7 +397,11 @@ impl DeviceApi {
                 tracer,
             };
             let verdicts = inner.parts.pipeline.accept(intake).await;
-            answer::answer(&arrived.request.route, is_batch, &names, &verdicts)
+            let offered = match arrived.request.takes_commands && answer::is_taken(is_batch, &verdicts) {
+                true => inner.offered(&device).await,
+                false => None,
+            };
+            answer::answer(&arrived.request.route, is_batch, (&names, &verdicts), offered)
         });
         match work.await {
             Ok(response) => response,
@@ -318,7 +412,7 @@ impl DeviceApi {
         }
     }
 
-    fn refuse(&self, tracer: Tracer, (refusal, problem): (Refusal, Problem)) -> Response {
+    pub(crate) fn refuse(&self, tracer: Tracer, (refusal, problem): (Refusal, Problem)) -> Response {
         self.0.counters.refuse(refusal);
         if let Some(suppressed) = self.0.refusal_log.admit(self.0.parts.pipeline.clock.now()) {
             let (refusal, detail) = (refusal.as_str(), problem.detail());
@@ -327,6 +421,19 @@ impl DeviceApi {
         let detail = problem.detail().to_owned();
         self.0.parts.pipeline.traces.keep(tracer.end(End::Refused(refusal), Some(detail)));
         problem.into_response()
+    }
+}
+
+impl Inner {
+    /// The commands for the answer to telemetry; none when the store failed, which costs the telemetry nothing.
+    async fn offered(&self, device: &DeviceId) -> Option<Value> {
+        match self.mailbox.offer(device).await {
+            Ok(commands) => Some(mailbox::write(&commands)),
+            Err(error) => {
+                tracing::warn!(%error, %device, "commands could not be looked up");
+                None
+            }
+        }
     }
 }
 
@@ -346,38 +453,44 @@ impl Current {
         Self { settings: Arc::new(settings), own, guests }
     }
 
-    fn integration(&self, caller: &Caller) -> &Integration {
+    pub(crate) fn integration(&self, caller: &Caller) -> &Integration {
         match caller {
             Caller::Device(_) => &self.own,
-            Caller::Gateway(..) => &self.guests,
+            Caller::Gateway(..) | Caller::Stateful(_) => &self.guests,
         }
     }
 }
 
 /// A request that has passed all checks but those of its content.
-struct Request {
-    route: Route,
-    media_type: String,
-    key: Option<String>,
-    body: Bytes,
+pub(crate) struct Request {
+    pub(crate) route: Route,
+    pub(crate) media_type: String,
+    pub(crate) key: Option<String>,
+    pub(crate) takes_commands: bool,
+    pub(crate) body: Bytes,
 }
 
-struct Arrived {
-    request: Request,
-    received_at: Timestamp,
+pub(crate) struct Arrived {
+    pub(crate) request: Request,
+    pub(crate) received_at: Timestamp,
 }
+
+/// In the query of a request that was kept: it came by a path of Azure's stateful bridge.
+const STATEFUL: &str = "stateful";
 
 impl Arrived {
     fn decode(&self, formats: &dyn Formats) -> Result<(DeviceId, Items), Fault> {
         let Request { route, media_type, body, .. } = &self.request;
-        let device = match route {
-            Route::Azure => return azure::read(body),
-            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => device.clone(),
-        };
-        let device = device.ok_or_else(|| Fault::at("", "the path names no device"))?;
+        if *route == Route::Azure {
+            return azure::read(body);
+        }
+        let device = route.device().cloned().ok_or_else(|| Fault::at("", "the path names no device"))?;
         let items = match route {
             Route::Properties(_) => properties::read(body)?,
-            _ => crate::body::read(media_type, body, formats, self.received_at)?,
+            Route::Stateful(_) => {
+                self.request.items()?.ok_or_else(|| Fault::at("", "there is nothing to deliver"))?
+            }
+            _ => edge::body::read(media_type, body, formats, self.received_at)?,
         };
         Ok((device, items))
     }
@@ -385,15 +498,12 @@ impl Arrived {
 
 impl Request {
     fn to_raw(&self) -> RawRequest {
-        let device = match &self.route {
-            Route::Telemetry(device) | Route::Properties(device) | Route::Desired(device) => device.as_ref(),
-            Route::Azure => None,
-        };
+        let device = self.route.device();
         RawRequest {
             method: self.route.method().to_string(),
             path_device: device.map(ToString::to_string),
-            // A key of Azure's clients stands in it.
-            query: String::new(),
+            // Not that of the request: a key of Azure's clients stands in it.
+            query: if matches!(self.route, Route::Stateful(_)) { STATEFUL.into() } else { String::new() },
             content_type: Some(self.media_type.clone()),
             body: self.body.to_vec(),
         }
@@ -402,17 +512,19 @@ impl Request {
     fn of_raw(raw: &RawRequest) -> Self {
         let device = raw.path_device.as_deref().map(|device| DeviceId::parse(device).ok());
         let route = match (raw.method.as_str(), device) {
+            ("PATCH", Some(device)) if raw.query == STATEFUL => Route::stateful(device, Resource::Reported),
+            (_, Some(device)) if raw.query == STATEFUL => Route::stateful(device, Resource::Events),
             (_, None) => Route::Azure,
             ("PATCH", Some(device)) => Route::Properties(device),
             (_, Some(device)) => Route::Telemetry(device),
         };
         let media_type = raw.content_type.clone().unwrap_or_default();
-        Self { route, media_type, key: None, body: raw.body.clone().into() }
+        Self { route, media_type, key: None, takes_commands: false, body: raw.body.clone().into() }
     }
 }
 
 /// Scope, then rate: whoever may not speak for a device does not use up its share.
-fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Result<(), Refused> {
+pub(crate) fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Result<(), Refused> {
     if !caller.may_speak_for(device) {
         return Err(answer::out_of_scope());
     }
@@ -422,7 +534,11 @@ fn check_share(settings: &Settings, caller: &Caller, device: &DeviceId) -> Resul
     }
 }
 
-fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
+fn seconds(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(1000)
+}
+
+pub(crate) fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
     tracing::warn!(%error, "a device could not be looked up");
     answer::unavailable()
 }
@@ -430,7 +546,7 @@ fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
 /// The key of the request (draft-ietf-httpapi-idempotency-key-header: a structured string; bare words are common). None when
 /// it cannot be one; none within when there is none.
 #[allow(clippy::option_option, reason = "absent and wrong are two things")]
-fn idempotency_key(head: &Head) -> Option<Option<String>> {
+pub(crate) fn idempotency_key(head: &Head) -> Option<Option<String>> {
     const LONGEST: usize = 256;
     let mut values = head.headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Some(None) };

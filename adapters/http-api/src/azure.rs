@@ -6,9 +6,9 @@
 use bridge_core::{Content, DeviceId, Kind, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::body::json;
-use crate::fault::Fault;
-use crate::item::{Item, Items, measurements};
+use edge::body::json;
+use edge::item::measurements;
+use edge::{Fault, Item, Items};
 
 /// Reads a body. Members that are not known are ignored, as there.
 pub(crate) fn read(body: &[u8]) -> Result<(DeviceId, Items), Fault> {

@@ -2,11 +2,14 @@
 //! the store.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use bridge_core::DeviceId;
 use bridge_core::registrar::Register;
+use bridge_core::seal::SealKeys;
 use http_edge::{RateLimit, RateLimits, SecretDigest};
 
+use crate::certificate::ClientCertificates;
 use crate::pattern::DevicePattern;
 
 /// How the API treats requests.
@@ -21,6 +24,12 @@ pub struct Settings {
     pub rate: Option<RateLimits>,
     /// Who may speak for several devices.
     pub gateways: Vec<Gateway>,
+    /// Open the keys with which devices sign; none when there are none.
+    pub seal_keys: Option<Arc<SealKeys>>,
+    /// What is believed about client certificates; none for nothing.
+    pub certificates: Option<ClientCertificates>,
+    /// Who may use the routes of Azure's stateful bridge: its keys, and the devices that they are for. None: nobody.
+    pub stateful: Option<Gateway>,
 }
 
 /// Speaks for the devices that its patterns name.
@@ -29,6 +38,10 @@ pub struct Gateway {
     pub name: String,
     /// Several are good at once while a secret is being rotated.
     pub secrets: Vec<SecretDigest>,
+    /// The same secrets, for requests that are signed with one.
+    pub signing: Vec<SigningSecret>,
+    /// Fingerprints of its client certificates.
+    pub certificates: Vec<[u8; 32]>,
     /// Which devices.
     pub devices: Vec<DevicePattern>,
     /// How many requests it may send; none for no limit.
@@ -50,5 +63,19 @@ impl Settings {
     /// So many requests per second for each device; none for no limit.
     pub fn limits(requests: Option<u32>) -> Option<RateLimits> {
         requests.and_then(NonZeroU32::new).map(RateLimits::per_second)
+    }
+}
+
+/// A secret in memory that signs requests; a digest of it would not do. Never printed.
+pub struct SigningSecret(Vec<u8>);
+
+impl SigningSecret {
+    /// Takes a secret into custody.
+    pub fn new(secret: &[u8]) -> Self {
+        Self(secret.to_vec())
+    }
+
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
     }
 }

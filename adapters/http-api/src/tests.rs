@@ -1,13 +1,14 @@
 //! The API over a store in memory, with the hub down: what was accepted is in the outbox, and can be looked at. Not here:
 //! real codecs, a real store, the server (`tests/tests/device_api.rs`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bridge_core::commands::Dispatcher;
 use bridge_core::counters::Refusal;
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
@@ -17,7 +18,7 @@ use bridge_core::payload::{Outcome, Sample};
 use bridge_core::pipeline::{Pipeline, States};
 use bridge_core::ports::{
     Credential, Credentials, DeadLetters, DeviceRecord, DeviceState, HubEvents, HubRefusal, LinkId, NoCodecs,
-    Outbox, RawRequest, Registry, TokenDigest,
+    Outbox, Proof, RawRequest, Registry, TokenDigest,
 };
 use bridge_core::registrar::{Register, Registrar};
 use bridge_core::testing::{FakeHub, Fault as StoreFault, Faulty, ManualClock, MemoryStore, poll_once};
@@ -30,6 +31,10 @@ use http_edge::{SecretDigest, Tasks};
 use serde_json::{Value, json};
 
 use super::*;
+
+mod commands;
+mod proofs;
+mod stateful;
 
 const SECRET: &str = "one-secret-of-a-gateway";
 
@@ -58,6 +63,9 @@ struct World {
     traces: Arc<Pipeline>,
     twins: Arc<TwinKeeper>,
     clock: Arc<ManualClock>,
+    dispatcher: Arc<Dispatcher>,
+    /// Callbacks that may have something to be told.
+    told: Arc<Mutex<Vec<String>>>,
 }
 
 struct Answer {
@@ -86,9 +94,14 @@ fn settings(register: Register) -> Settings {
         gateways: vec![Gateway {
             name: "plant".into(),
             secrets: vec![SecretDigest::of(SECRET.as_bytes())],
+            signing: vec![SigningSecret::new(SECRET.as_bytes())],
+            certificates: vec![[2; 32]],
             devices: vec![DevicePattern::parse("plant-*").unwrap()],
             rate: None,
         }],
+        seal_keys: None,
+        certificates: None,
+        stateful: None,
     }
 }
 
@@ -125,7 +138,7 @@ impl World {
         for device in ["d1", "gone"] {
             let digest = TokenDigest::of(token(device).as_bytes());
             let device = DeviceId::parse(device).unwrap();
-            let credential = Credential { digest, device, created: Timestamp::EPOCH };
+            let credential = Credential { digest, proof: Proof::Token, device, created: Timestamp::EPOCH };
             Credentials::insert(&*store, &credential).await.unwrap();
         }
         let config = DedupConfig { window: Duration::from_hours(2), max_in_memory: 1000 };
@@ -161,16 +174,30 @@ impl World {
         let storing = delivery.clone();
         tokio::spawn(async move { storing.run_store().await });
         let counter = AtomicU8::new(0);
+        let dispatcher = commands::dispatcher(&store, &clock);
+        let told = Arc::default();
         let parts = Parts {
             name: IntegrationName::parse(INTEGRATION).unwrap(),
             pipeline: pipeline.clone(),
+            commands: dispatcher.clone(),
+            callbacks: stateful::callbacks(&store, &told),
             keyring: Arc::new(Keyring::open(store.clone()).await.unwrap()),
             formats: Arc::new(Bytes),
             unique: Box::new(move || [counter.fetch_add(1, Relaxed); 16]),
             tasks: Tasks::default(),
             body_timeout: Duration::from_secs(1),
         };
-        Self { api: DeviceApi::new(parts, settings), store, hub, delivery, traces: pipeline, twins, clock }
+        Self {
+            api: DeviceApi::new(parts, settings),
+            store,
+            hub,
+            delivery,
+            traces: pipeline,
+            twins,
+            clock,
+            dispatcher,
+            told,
+        }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -301,7 +328,7 @@ async fn who_may_speak_for_whom() {
     assert_eq!(counters.refused[Refusal::Unauthorized as usize].get(), 8);
     assert_eq!(counters.refused[Refusal::Forbidden as usize].get(), 3);
     assert_eq!(counters.refused[Refusal::UnknownDevice as usize].get(), 2);
-    let refused = world.traces.traces.after(None, 100);
+    let refused = world.traces.traces.after(&Default::default(), None, 100);
     assert_eq!(refused.iter().filter(|trace| matches!(trace.end, End::Refused(_))).count(), 13);
     assert_eq!(DeadLetters::count(&*world.store).await.unwrap(), 0, "what was refused was not taken");
 }
@@ -378,7 +405,7 @@ async fn methods_and_paths() {
             (StatusCode::METHOD_NOT_ALLOWED, &allow.parse().unwrap())
         );
     }
-    for path in ["/v1/devices/d1", "/v1/devices/d1/commands", "/v1/devices/d1/telemetry/x"] {
+    for path in ["/v1/devices/d1", "/v1/devices/d1/events", "/v1/devices/d1/telemetry/x"] {
         assert_eq!(world.post(path, "", "", "").await.status, StatusCode::NOT_FOUND, "{path}");
     }
     world.api.replace(Settings { enabled: false, ..settings(Register::Off) });

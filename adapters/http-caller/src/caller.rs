@@ -1,5 +1,6 @@
 //! One call and its answer. Not here: connections (`connect`), circuits (`breaker`).
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use jiff::fmt::rfc2822::DateTimeParser;
 use rustls::ClientConfig;
 
 use crate::address::Allow;
@@ -71,10 +73,16 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// `Retry-After` in seconds; its form with a date is not heeded.
+    /// `Retry-After` (RFC 9110 section 10.2.3). A date is held against the host's own `Date`: our clocks need not agree.
     pub fn retry_after(&self) -> Option<Duration> {
-        let value = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-        value.trim().parse().ok().map(Duration::from_secs)
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let asked = text(header::RETRY_AFTER)?;
+        if let Ok(seconds) = asked.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let moment = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+        let (until, now) = (moment(asked)?, text(header::DATE).and_then(moment)?);
+        Some(until.duration_since(now).try_into().unwrap_or_default())
     }
 }
 
@@ -192,6 +200,26 @@ impl Caller {
 impl std::fmt::Debug for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Caller").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Reads a URL that somebody else has chosen, to be called later: absolute, without credentials, and not of an address that
+/// may not be called. What a name stands for is seen at each call.
+///
+/// # Errors
+/// A text for whoever chose it.
+pub fn parse_url(text: &str, allow: Allow) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|_| "it is not a URL".to_owned())?;
+    let target = Target::of(&url).map_err(|error| error.to_string())?;
+    let bare = target.host.trim_start_matches('[').trim_end_matches(']');
+    let is_named = bare.eq_ignore_ascii_case("localhost");
+    let address = if is_named { Some(Ipv4Addr::LOCALHOST.into()) } else { bare.parse::<IpAddr>().ok() };
+    match address {
+        Some(address) if !allow.allows(address) => {
+            Err("its address is not public, and others may not be called".into())
+        }
+        _ if bare.is_empty() => Err("the URL names no host".into()),
+        _ => Ok(url),
     }
 }
 

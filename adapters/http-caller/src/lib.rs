@@ -6,8 +6,10 @@ mod address;
 mod breaker;
 mod caller;
 mod connect;
+mod signature;
 
 pub use address::{Allow, is_public};
 pub use breaker::{Breaker, BreakerConfig};
-pub use caller::{Answer, Call, CallError, Caller, CallerConfig};
+pub use caller::{Answer, Call, CallError, Caller, CallerConfig, parse_url};
 pub use connect::TlsSetupError;
+pub use signature::{KeyError, Signer};

@@ -97,7 +97,8 @@ pub fn take_parameter(query: &str, parameter: &str) -> (Vec<Vec<u8>>, String) {
     (taken.iter().map(value).collect(), others.join("&"))
 }
 
-fn of_scheme<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h [u8]> {
+/// What stands behind the name of a scheme (`"Bearer "`, with its space) in `Authorization` (RFC 9110 section 11.4).
+pub fn of_scheme<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h [u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (name, rest) = value.split_at_checked(scheme.len())?;
     name.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.trim_ascii())

@@ -21,6 +21,24 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    read_checked(headers, body, limit, timeout, |_| Ok(())).await
+}
+
+/// The same, when the body as it was sent passes a check.
+///
+/// # Errors
+/// As above, and that of the check.
+pub async fn read_checked<B>(
+    headers: &HeaderMap,
+    body: B,
+    limit: usize,
+    timeout: Duration,
+    check: impl FnOnce(&[u8]) -> Result<(), Refused>,
+) -> Result<Bytes, Refused>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let too_large = || refused(Refusal::TooLarge, Problem::too_large(limit));
     let encoding = Encoding::of(headers).ok_or_else(|| refused(Refusal::Encoding, Problem::encoding()))?;
     let announced =
@@ -37,6 +55,7 @@ where
         }
         Ok(Ok(body)) => body.to_bytes(),
     };
+    check(&body)?;
     match encoding {
         Encoding::Identity => Ok(body),
         Encoding::Gzip => inflate(MultiGzDecoder::new(&body[..]), limit),

@@ -1,16 +1,11 @@
-//! What every HTTP edge of the bridge shares: reading a body within its limits, proving a secret, rates, problems in
-//! JSON, work that outlives its request. Not here: routes, and what a request means.
+//! What every HTTP edge of the bridge shares: reading a body within its limits, proving a secret, problems in JSON; and what
+//! it shares with other edges (`edge`). Not here: routes, and what a request means.
 
 pub mod auth;
 pub mod body;
 pub mod client;
-mod log_gate;
 pub mod problem;
-mod rate;
-mod tasks;
 
 pub use auth::{Auth, SecretDigest};
-pub use log_gate::LogGate;
+pub use edge::{LogGate, Panicked, RateLimit, RateLimits, Tasks, ToTheEnd};
 pub use problem::{Problem, Refused, refused};
-pub use rate::{RateLimit, RateLimits};
-pub use tasks::{Panicked, Tasks, ToTheEnd};

@@ -157,10 +157,15 @@ impl Connection {
         }
     }
 
-    /// Writes what is left and ends the connection.
+    /// Writes what is left, and waits until the hub ends the connection. (To close it with something unread would reset it:
+    /// the hub could lose what was written last.)
     pub(crate) async fn finish(mut self) -> std::io::Result<()> {
         self.writer.write_all(&self.output[self.written..]).await?;
-        self.writer.shutdown().await
+        self.writer.shutdown().await?;
+        while read_some(&mut self.reader, &mut self.input).await? > 0 {
+            self.input.clear();
+        }
+        Ok(())
     }
 
     /// Timers are dear beside a small write: one that fires too early is left as it is.

@@ -15,6 +15,8 @@ pub struct Publication<'m> {
     pub retain: bool,
     /// MQTT 5 content type.
     pub content_type: &'static str,
+    /// MQTT 5 correlation data: this answers a request (section 4.10).
+    pub correlation: &'m [u8],
     /// MQTT 5 user properties.
     pub properties: Vec<(&'static str, Cow<'m, str>)>,
 }

@@ -1,6 +1,9 @@
-//! The connection that commands and wishes for the state of devices come by: a session that the hub keeps, so that what it wants while the bridge is away
-//! waits there. A message is acknowledged when the inbox has taken it. Not here: what a command is.
+//! The connection that commands and wishes for the state of devices come by: a session that the hub keeps, so that what it
+//! wants while the bridge is away waits there. A message is acknowledged when the inbox has taken it. Not here: what a
+//! command is.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,16 +29,13 @@ pub(crate) async fn run(shared: Arc<Shared>, inbox: Arc<dyn Inbox>, closing: Arc
     let mut closed = std::pin::pin!(closing.notified());
     loop {
         let started = shared.clock.now();
-        let reason = tokio::select! {
-            reason = epoch(&shared, &*inbox) => reason,
-            () = &mut closed => return,
-        };
+        let Some(reason) = epoch(&shared, &*inbox, closed.as_mut()).await else { return };
         let ended = shared.clock.now();
         if ended.saturating_duration_since(started) >= GOOD {
             backoff.reset();
         }
         let wait = backoff.next(fastrand::f64());
-        tracing::warn!(%reason, wait_ms = wait.as_millis() as u64, "no subscription to commands");
+        tracing::warn!(%reason, wait_ms = wait.as_millis() as u64, "no subscription to what the hub wants");
         tokio::select! {
             () = shared.clock.sleep_until(ended + wait) => {}
             () = &mut closed => return,
@@ -43,18 +43,23 @@ pub(crate) async fn run(shared: Arc<Shared>, inbox: Arc<dyn Inbox>, closing: Arc
     }
 }
 
-/// One connection, from CONNECT to its end: why it ended.
-async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
+/// One connection, from CONNECT to its end: why it ended; none when it was closed.
+async fn epoch(
+    shared: &Shared,
+    inbox: &dyn Inbox,
+    mut closed: Pin<&mut impl Future<Output = ()>>,
+) -> Option<String> {
     let client_id = format!("{}-commands", shared.config.client_id);
     let opening =
         Connection::open(&shared.config, shared.tls.as_ref(), &client_id, None, Session::Kept(KEPT));
-    let mut connection = match tokio::time::timeout(shared.config.connect_timeout, opening).await {
-        Err(_) => return "the hub did not answer in time".into(),
-        Ok(Err(reason)) => return reason,
-        Ok(Ok((connection, granted))) => {
-            tracing::info!(resumed = granted.session_present, "connected to the hub for commands");
-            connection
-        }
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(shared.config.connect_timeout, opening) => opened,
+        () = closed.as_mut() => return None,
+    };
+    let (mut connection, resumed) = match opened {
+        Err(_) => return Some("the hub did not answer in time".into()),
+        Ok(Err(reason)) => return Some(reason),
+        Ok(Ok((connection, granted))) => (connection, granted.session_present),
     };
     // Also in a session that the hub remembers: the filter may have changed.
     let filters = [
@@ -64,18 +69,33 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
     for (id, filter, kept) in &filters {
         wire::subscribe(&mut connection.output, shared.config.protocol, *id, filter, *kept);
     }
+    let mut unanswered = filters.len();
     loop {
-        let incoming = match connection.turn(std::future::pending()).await {
-            Ok(incoming) => incoming,
-            Err(reason) => return reason,
+        let incoming = match connection.turn(closed.as_mut()).await {
+            Ok(Some(incoming)) => incoming,
+            Ok(None) => {
+                // What was taken is acknowledged before: it need not come again. A connection that breaks now has had its turn.
+                wire::disconnect(&mut connection.output);
+                let _ = connection.finish().await;
+                return None;
+            }
+            Err(reason) => return Some(reason),
         };
         match incoming {
-            Some(Incoming::SubAck(id, code)) if code >= 0x80 => {
-                let filter =
-                    filters.iter().find(|(known, ..)| *known == id).map_or("", |(_, filter, _)| filter);
-                return format!("the hub does not allow the subscription to {filter} (code {code:#04x})");
+            Incoming::SubAck(id, code) => {
+                if code >= 0x80 {
+                    let filter = filters.iter().find(|(known, ..)| *known == id);
+                    let filter = filter.map_or("", |(_, filter, _)| filter);
+                    let reason =
+                        format!("the hub does not allow the subscription to {filter} (code {code:#04x})");
+                    return Some(reason);
+                }
+                unanswered = unanswered.saturating_sub(1);
+                if unanswered == 0 {
+                    tracing::info!(resumed, "subscribed to what the hub wants");
+                }
             }
-            Some(Incoming::Publish(received)) => {
+            Incoming::Publish(received) => {
                 let id = received.packet_id;
                 match tokio::time::timeout(PATIENCE, hand_over(shared, inbox, received)).await {
                     Ok(true) => {
@@ -84,14 +104,13 @@ async fn epoch(shared: &Shared, inbox: &dyn Inbox) -> String {
                         }
                     }
                     // MQTT has no other way to say "later" than to hang up.
-                    Ok(false) | Err(_) => return "a wish could not be kept".into(),
+                    Ok(false) | Err(_) => return Some("a wish could not be kept".into()),
                 }
             }
-            Some(Incoming::Disconnect(code, reason)) => {
-                return wire::disconnect_reason(code, reason.as_deref());
+            Incoming::Disconnect(code, reason) => {
+                return Some(wire::disconnect_reason(code, reason.as_deref()));
             }
-            Some(Incoming::SubAck(..) | Incoming::ConnAck(_) | Incoming::PubAck(..) | Incoming::Other)
-            | None => {}
+            Incoming::ConnAck(_) | Incoming::PubAck(..) | Incoming::Other => {}
         }
     }
 }

@@ -1,26 +1,37 @@
-//! The credentials port. A token is listed under its device and found by its digest; both are written together, so that a
-//! token that is revoked is gone for everybody at once.
+//! The credentials port. A credential is listed under its device and found by its digest; both are written together, so that
+//! one that is revoked is gone for everybody at once.
 
 use bridge_core::DeviceId;
-use bridge_core::ports::{BoxFuture, Credential, Credentials, StoreResult, TokenDigest};
+use bridge_core::ports::{BoxFuture, Credential, Credentials, Proof, StoreResult, TokenDigest};
+use bridge_core::seal::Sealed;
 
 use crate::DynamoStore;
-use crate::item::{Item, attributes, text, time};
+use crate::item::{Item, attributes, bytes, text, time};
 use crate::keys::{Key, of_device, shards};
 use crate::numbers::count;
 use crate::walk::Range;
-use crate::write::{MOST, Write};
+use crate::write::{MOST, Write, pause};
 
 const TOKEN: &str = "token";
 const VERSION: &str = "credentials";
+const BY_TOKEN: &str = "token";
+const BY_CERTIFICATE: &str = "certificate";
+const BY_SIGNING_KEY: &str = "signing-key";
 
 impl Credentials for DynamoStore {
     fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
-        let item = attributes([
+        let (proof, sealed) = match &credential.proof {
+            Proof::Token => (BY_TOKEN, None),
+            Proof::Certificate => (BY_CERTIFICATE, None),
+            Proof::SigningKey(sealed) => (BY_SIGNING_KEY, Some(sealed)),
+        };
+        let mut item = attributes([
             ("owner", text(credential.device.as_str())),
+            ("proof", text(proof)),
             ("digest", text(hex(&credential.digest))),
             ("created", time(credential.created)),
         ]);
+        item.extend(sealed.map(|sealed| ("sealed".to_owned(), bytes(sealed.as_bytes()))));
         let writes = vec![
             Write::put(digest_key(&credential.digest), item.clone()).when_absent(),
             Write::put(key(credential), item),
@@ -70,6 +81,32 @@ impl Credentials for DynamoStore {
             }
             Ok(found)
         })
+    }
+
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>> {
+        Box::pin(self.bounded(async move {
+            for attempt in 0.. {
+                let known = self.find(digest).await?;
+                let Some(known) = known.filter(|known| matches!(known.proof, Proof::SigningKey(_))) else {
+                    return Ok(false);
+                };
+                let reseal = |key: Key| {
+                    Write::update(key)
+                        .set("sealed", bytes(sealed.as_bytes()))
+                        .when("#proof = :proof AND #owner = :owner")
+                        .value("proof", text(BY_SIGNING_KEY))
+                        .value("owner", text(known.device.as_str()))
+                };
+                let version = count(VERSION, known.device.as_str(), 1);
+                let writes = vec![reseal(digest_key(digest)), reseal(key(&known)), version];
+                if self.write(writes).await?.is_done() {
+                    break;
+                }
+                // It has gone meanwhile, or is another one now.
+                pause(attempt).await;
+            }
+            Ok(true)
+        }))
     }
 
     fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>> {
@@ -133,7 +170,14 @@ fn credential(item: &Item) -> StoreResult<Credential> {
         let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
         Some(TokenDigest::from_bytes(bytes?.try_into().ok()?))
     };
+    let proof = |text: &str| match text {
+        BY_TOKEN => Some(Proof::Token),
+        BY_CERTIFICATE => Some(Proof::Certificate),
+        BY_SIGNING_KEY => Some(Proof::SigningKey(Sealed::from_bytes(item.bytes("sealed").ok()?.to_vec()))),
+        _ => None,
+    };
     Ok(Credential {
+        proof: item.parsed("proof", proof)?,
         digest: item.parsed("digest", digest)?,
         device: item.parsed("owner", |text| DeviceId::parse(text).ok())?,
         created: item.time("created")?,

@@ -115,6 +115,19 @@ impl DeadLetters for DynamoStore {
         Box::pin(async move { self.remove_letters(numbers).await.map(drop) })
     }
 
+    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>> {
+        Box::pin(async move {
+            let (mut gone, mut after) = (0, 0);
+            loop {
+                let found = self.matching(filter, after, 500, |_| true).await?;
+                let numbers = found.iter().map(number).collect::<StoreResult<Vec<u64>>>()?;
+                let Some(last) = numbers.last() else { return Ok(gone) };
+                after = *last;
+                gone += self.remove_letters(&numbers).await?;
+            }
+        })
+    }
+
     fn trim(&self, keep: u64) -> BoxFuture<'_, StoreResult<u64>> {
         Box::pin(async move {
             let excess = self.counted(COUNT).await?.saturating_sub(keep).min(TRIMMED_AT_ONCE);

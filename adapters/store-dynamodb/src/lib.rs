@@ -14,8 +14,10 @@
 //! | message id | `seen#ID` | `-` | alone; has a TTL |
 //! | state of a device | `twin#S` | device id | alone |
 //! | dead letter | `letter#S` | number | the count |
-//! | token | `token#S` | `DEVICE#DIGEST` | its digest, version |
-//! | digest → token | `digest#DIGEST` | `-` | the token |
+//! | credential: token, certificate, signing key | `token#S` | `DEVICE#DIGEST` | its digest, version |
+//! | digest → credential | `digest#DIGEST` | `-` | the credential, whole |
+//! | sealed secret | `vault#S` | name | alone |
+//! | callback of a device | `callback#KIND#S` | device id | alone |
 //! | archived uplink | `archive#S` | number | its batch |
 //! | command | `command#S` | command id | its device's queue, counts |
 //! | open commands of a device | `queue#DEVICE` | `-` | the command |
@@ -48,8 +50,10 @@ mod parts;
 mod queue;
 mod registry;
 mod settings;
+mod subscriptions;
 pub mod table;
 mod twins;
+mod vault;
 mod walk;
 mod write;
 

@@ -101,6 +101,14 @@ impl Write {
         self.value(name, value)
     }
 
+    /// Sets it when it is not there.
+    pub(crate) fn set_if_absent(mut self, name: &str, value: AttributeValue) -> Self {
+        if let Kind::Update { set, .. } = &mut self.kind {
+            set.push(format!("#{name} = if_not_exists(#{name}, :{name})"));
+        }
+        self.value(name, value)
+    }
+
     /// Sets it, or removes it when there is no value.
     pub(crate) fn set_or_remove(self, name: &str, value: Option<AttributeValue>) -> Self {
         match value {

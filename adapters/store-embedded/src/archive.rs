@@ -32,6 +32,7 @@ impl Archive for EmbeddedStore {
     ) -> BoxFuture<'a, StoreResult<Vec<(u64, Archived)>>> {
         let device = filter.device.as_ref().map(ToString::to_string);
         let (from, to) = (filter.from.as_millis(), filter.to.as_millis());
+        let after = crate::sqlite::number(after);
         self.read(move |connection| {
             connection
                 .prepare_cached(

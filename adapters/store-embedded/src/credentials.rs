@@ -1,6 +1,7 @@
 //! The credentials port.
 
-use bridge_core::ports::{BoxFuture, Credential, Credentials, StoreResult, TokenDigest};
+use bridge_core::ports::{BoxFuture, Credential, Credentials, Proof, StoreResult, TokenDigest};
+use bridge_core::seal::Sealed;
 use bridge_core::{DeviceId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -8,15 +9,25 @@ use crate::EmbeddedStore;
 use crate::dead_letters::parsed;
 use crate::outbox::meta;
 
+const TOKEN: &str = "token";
+const CERTIFICATE: &str = "certificate";
+const SIGNING_KEY: &str = "signing-key";
+
 impl Credentials for EmbeddedStore {
     fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
-        let Credential { digest, device, created } = credential.clone();
+        let Credential { digest, proof, device, created } = credential.clone();
         self.write(move |connection| {
+            let (kind, sealed) = match &proof {
+                Proof::Token => (TOKEN, None),
+                Proof::Certificate => (CERTIFICATE, None),
+                Proof::SigningKey(sealed) => (SIGNING_KEY, Some(sealed.as_bytes())),
+            };
             let inserted = connection
                 .prepare_cached(
-                    "INSERT INTO credentials (digest, device, created) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                    "INSERT INTO credentials (digest, device, created, kind, sealed) VALUES (?1, ?2, ?3, ?4, ?5) \
+                     ON CONFLICT DO NOTHING",
                 )?
-                .execute(params![digest.as_bytes(), device.as_str(), created.as_millis()])?;
+                .execute(params![digest.as_bytes(), device.as_str(), created.as_millis(), kind, sealed])?;
             changed_when(connection, inserted)
         })
     }
@@ -25,7 +36,9 @@ impl Credentials for EmbeddedStore {
         let digest = *digest;
         self.read(move |connection| {
             connection
-                .prepare_cached("SELECT digest, device, created FROM credentials WHERE digest = ?1")?
+                .prepare_cached(
+                    "SELECT digest, device, created, kind, sealed FROM credentials WHERE digest = ?1",
+                )?
                 .query_row([digest.as_bytes()], credential)
                 .optional()
         })
@@ -45,11 +58,23 @@ impl Credentials for EmbeddedStore {
         self.read(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT digest, device, created FROM credentials WHERE (device, digest) > (?1, ?2) \
+                    "SELECT digest, device, created, kind, sealed FROM credentials WHERE (device, digest) > (?1, ?2) \
                      AND (?3 IS NULL OR device = ?3) ORDER BY device, digest LIMIT ?4",
                 )?
                 .query_map(params![after_device, after_digest, device, limit], credential)?
                 .collect()
+        })
+    }
+
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>> {
+        let (digest, sealed) = (*digest, sealed.as_bytes().to_vec());
+        self.write(move |connection| {
+            let resealed = connection
+                .prepare_cached(
+                    "UPDATE credentials SET sealed = ?2 WHERE digest = ?1 AND kind = 'signing-key'",
+                )?
+                .execute(params![digest.as_bytes(), sealed])?;
+            changed_when(connection, resealed)
         })
     }
 
@@ -89,7 +114,15 @@ fn changed_when(connection: &Connection, rows: usize) -> rusqlite::Result<bool> 
 }
 
 fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
+    let sealed: Option<Vec<u8>> = row.get(4)?;
+    let proof = |kind: &str| match (kind, &sealed) {
+        (TOKEN, None) => Some(Proof::Token),
+        (CERTIFICATE, None) => Some(Proof::Certificate),
+        (SIGNING_KEY, Some(sealed)) => Some(Proof::SigningKey(Sealed::from_bytes(sealed.clone()))),
+        _ => None,
+    };
     Ok(Credential {
+        proof: parsed(3, &row.get::<_, String>(3)?, proof)?,
         digest: TokenDigest::from_bytes(row.get(0)?),
         device: parsed(1, &row.get::<_, String>(1)?, |text| DeviceId::parse(text).ok())?,
         created: Timestamp::from_millis(row.get(2)?).unwrap_or(Timestamp::EPOCH),

@@ -27,6 +27,7 @@ impl DeadLetters for EmbeddedStore {
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<DeadLetter>>> {
         let (integration, device, reason, number) = values(filter);
+        let after = crate::sqlite::number(after);
         self.read(move |connection| {
             connection
                 .prepare_cached(&format!(
@@ -78,6 +79,16 @@ impl DeadLetters for EmbeddedStore {
         })
     }
 
+    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>> {
+        let (integration, device, reason, number) = values(filter);
+        self.write(move |connection| {
+            connection
+                .prepare_cached(&format!("DELETE FROM dead_letters WHERE {MATCHES}"))?
+                .execute(params![integration, device, reason, number])
+                .map(|removed| removed as u64)
+        })
+    }
+
     fn trim(&self, keep: u64) -> BoxFuture<'_, StoreResult<u64>> {
         self.write(move |connection| {
             connection
@@ -97,11 +108,12 @@ impl DeadLetters for EmbeddedStore {
     }
 }
 
-type FilterValues = (Option<String>, Option<String>, Option<&'static str>, Option<u64>);
+type FilterValues = (Option<String>, Option<String>, Option<&'static str>, Option<i64>);
 
 fn values(filter: &DeadLetterFilter) -> FilterValues {
     let integration = filter.integration.as_ref().map(ToString::to_string);
-    (integration, filter.device.clone(), filter.reason.map(Reason::as_str), filter.number)
+    let number = filter.number.map(crate::sqlite::number);
+    (integration, filter.device.clone(), filter.reason.map(Reason::as_str), number)
 }
 
 fn insert(connection: &Connection, letter: &NewDeadLetter) -> rusqlite::Result<()> {

@@ -11,9 +11,11 @@ mod outbox;
 mod reader;
 mod registry;
 mod sqlite;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod twins;
+mod vault;
 mod writer;
 
 use std::fs::{File, TryLockError};

@@ -16,7 +16,8 @@ CREATE TABLE commands (
     record BLOB NOT NULL
 ) STRICT;
 CREATE INDEX commands_device ON commands (device, id);
-CREATE INDEX commands_open ON commands (device, phase, priority DESC, id) WHERE phase < 3;
+-- Without the phase, which changes with every step; a device has few that are open.
+CREATE INDEX commands_open ON commands (device, priority DESC, id) WHERE phase < 3;
 CREATE UNIQUE INDEX commands_request ON commands (device, request_key) WHERE request_key IS NOT NULL;
 CREATE INDEX commands_ready ON commands (not_before, device) WHERE not_before IS NOT NULL;
 CREATE INDEX commands_due ON commands (due, id) WHERE due IS NOT NULL;

@@ -34,7 +34,9 @@ fn it_keeps_the_contract() {
         Box::new(store)
     }));
     block_on(contract::credentials(&fresh().0));
+    block_on(contract::subscriptions(&fresh().0));
     block_on(contract::twins(&fresh().0));
+    block_on(contract::vault(&fresh().0));
 }
 
 #[test]
@@ -65,7 +67,9 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     assert!(block_on(Dedup::seen(&store, bridge_core::MessageId::from_bytes([0; 16]), since)).unwrap());
     block_on(contract::archive(&store));
     block_on(contract::credentials(&store));
+    block_on(contract::subscriptions(&store));
     block_on(contract::twins(&store));
+    block_on(contract::vault(&store));
 }
 
 #[test]

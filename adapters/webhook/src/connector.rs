@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use bridge_core::{Decoded, Timestamp, Verdict};
+use bridge_core::{Decoded, ExternalDevice, IdempotencyKey, Timestamp, Verdict};
+use http::HeaderMap;
 
-use crate::downlink::Downlink;
+use crate::downlink::{Downlink, Mailbox};
 
 /// One kind of source. Listed in [`crate::connectors::ALL`].
 pub trait Connector: Sync {
@@ -34,21 +36,82 @@ pub trait Connector: Sync {
     fn configure(&self, settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>>;
 }
 
-/// A way down that an integration may have: `[integrations.NAME.downlink]` with a `token`, and these.
+/// A way down that an integration may have: `[integrations.NAME.downlink]`.
 #[derive(Debug)]
-pub struct WayDown {
+pub enum WayDown {
+    /// The cloud has an API that is called.
+    Api(ApiWay),
+    /// The cloud has none: it asks for commands, and they travel in the answer.
+    Mailbox(MailboxWay),
+}
+
+/// A way down by calls: `[integrations.NAME.downlink]` with a `token`, and these.
+#[derive(Debug)]
+pub struct ApiWay {
     /// Where the cloud's API is, unless the integration says otherwise.
     pub default_url: Option<&'static str>,
     /// What the token is, for the commented template.
     pub token: &'static str,
     /// Further settings.
     pub settings: &'static [Setting],
+    /// What the cloud announces with its webhooks; none when it announces nothing.
+    pub announced: Option<Announces>,
     /// Makes it of a URL without a slash at its end, and settings of which unknown ones were refused before.
     pub make: MakeDownlink,
 }
 
-/// See [`WayDown::make`].
+/// How a cloud announces its API with its webhooks.
+#[derive(Debug)]
+pub struct Announces {
+    /// The settings that an announcement brings.
+    pub settings: &'static [&'static str],
+    /// Reads the headers of a request; none when they announce nothing, else what is announced, or what is wrong with it.
+    pub read: ReadAnnouncement,
+}
+
+/// See [`Announces::read`].
+pub type ReadAnnouncement = fn(&HeaderMap) -> Option<Result<Announcement, &'static str>>;
+
+/// What a cloud has announced. Its debug output does not hold the token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The devices that it is for: those of this scope.
+    pub scope: String,
+    /// Where the API is: scheme and authority, in lower case.
+    pub url: String,
+    /// Settings for [`ApiWay::make`].
+    pub settings: Settings,
+    /// The bearer token. A live credential.
+    pub token: String,
+}
+
+impl fmt::Debug for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scope, url, settings, token: _ } = self;
+        f.debug_struct("Announcement")
+            .field("scope", scope)
+            .field("url", url)
+            .field("settings", settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// See [`ApiWay::make`].
 pub type MakeDownlink = fn(&str, &Settings) -> Result<Arc<dyn Downlink>, Vec<SettingError>>;
+
+/// A way down by answers: `[integrations.NAME.downlink]` with nothing but these.
+#[derive(Debug)]
+pub struct MailboxWay {
+    /// The settings.
+    pub settings: &'static [Setting],
+    /// An example of them for the commented template: `daily_budget = 4`.
+    pub example: &'static str,
+    /// Makes it of settings of which unknown ones were refused before.
+    pub make: MakeMailbox,
+}
+
+/// See [`MailboxWay::make`].
+pub type MakeMailbox = fn(&Settings) -> Result<Arc<dyn Mailbox>, Vec<SettingError>>;
 
 /// A connector with its settings: what a request goes through.
 pub trait Decode: Send + Sync {
@@ -59,8 +122,16 @@ pub trait Decode: Send + Sync {
     /// is a [`bridge_core::Problem`]: a 4xx makes TTN pause the webhook and Particle throttle the host.
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed>;
 
+    /// The devices that ask for a command with this request. Asked only when the integration has a mailbox, of a request
+    /// that [`decode`](Self::decode) could read. None for clouds without [`WayDown::Mailbox`].
+    fn asks(&self, request: &Request<'_>) -> Vec<Ask> {
+        let _ = request;
+        Vec::new()
+    }
+
     /// The answer when all went well or is kept (`Delivered`, `Stored`, `Duplicate`, `Rejected`). Not asked for `Retry`.
-    fn reply(&self, request: &Request<'_>, verdicts: &[Verdict]) -> Reply;
+    /// `letters` are for devices that [asked](Self::asks), one for each at most.
+    fn reply(&self, request: &Request<'_>, verdicts: &[Verdict], letters: &[Letter]) -> Reply;
 
     /// The body without credentials that the cloud sends along, for the store. No default: it cannot be forgotten.
     fn redact<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]>;
@@ -81,6 +152,26 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// When the bridge received it.
     pub received_at: Timestamp,
+}
+
+/// A device that asks for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Which, as its uplink names it.
+    pub device: ExternalDevice,
+    /// How the answer has to name it: as the request does.
+    pub name: String,
+    /// The key of its uplink: a repeated request gets the same command.
+    pub key: IdempotencyKey,
+}
+
+/// What a mailbox had for a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// [`Ask::name`].
+    pub name: String,
+    /// The bytes for the device.
+    pub data: Vec<u8>,
 }
 
 /// The answer to an accepted request. Small on purpose: Particle publishes response bodies to devices.

@@ -54,6 +54,24 @@ pub trait Downlink: Send + Sync {
     fn heard(&self, uplink: &Uplink) -> Option<Heard>;
 }
 
+/// How commands reach the devices of a cloud that asks for them.
+pub trait Mailbox: Send + Sync {
+    /// Checks a draft with the bytes that it was encoded to, and makes them those for the device.
+    ///
+    /// # Errors
+    /// A text for the asker: what does not fit the cloud.
+    fn fit(&self, draft: &Draft, payload: Option<Payload>) -> Result<Payload, String>;
+
+    /// How an attempt travels.
+    fn flight(&self, command: &Command) -> Flight;
+
+    /// How many commands a device may be given on one day (UTC).
+    fn daily_budget(&self) -> usize;
+
+    /// What an uplink says about commands.
+    fn heard(&self, uplink: &Uplink) -> Option<Heard>;
+}
+
 /// An answer of the cloud.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {

@@ -9,7 +9,7 @@ use bridge_core::{Decoded, DeviceId, IntegrationName, Message, MessageId, Timest
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::de::IgnoredAny;
 
-use crate::connector::{Connector, Decode, Reply, Request, Settings};
+use crate::connector::{Connector, Decode, Letter, Reply, Request, Settings};
 
 /// What the text form writes as `%XX`.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'=');
@@ -158,8 +158,16 @@ fn check_redaction(decoder: &dyn Decode, body: &[u8]) {
 fn check_answer(decoder: &dyn Decode, request: &Request<'_>, decoded: &Decoded) {
     for verdict in [Verdict::Delivered, Verdict::Stored, Verdict::Duplicate] {
         let verdicts = vec![verdict; decoded.uplinks.len() + decoded.problems.len()];
-        if let Reply::Json(answer) = decoder.reply(request, &verdicts) {
-            assert!(serde_json::from_str::<IgnoredAny>(&answer).is_ok(), "the answer is not JSON: {answer}");
+        let asks = decoder.asks(request);
+        let letters: Vec<Letter> =
+            asks.into_iter().map(|ask| Letter { name: ask.name, data: vec![0; 8] }).collect();
+        for letters in [&letters[..], &[]] {
+            if let Reply::Json(answer) = decoder.reply(request, &verdicts, letters) {
+                assert!(
+                    serde_json::from_str::<IgnoredAny>(&answer).is_ok(),
+                    "the answer is not JSON: {answer}"
+                );
+            }
         }
     }
 }
@@ -207,6 +215,7 @@ fn message_of(source: &str, uplink: Uplink) -> Message {
         superseded: false,
         replayed: false,
         corrects: None,
+        reply: None,
         content: uplink.content,
     }
 }

@@ -92,6 +92,9 @@ impl Draft {
         if let Some(reply) = &self.reply {
             too_large("response topic", reply.topic.len(), Reply::MAX_TOPIC)?;
             too_large("correlation data", reply.correlation.len(), Reply::MAX_CORRELATION)?;
+            if !reply.is_publishable() {
+                return Err(DraftError::ResponseTopic);
+            }
         }
         if self.expires.is_some_and(|at| at <= now) {
             return Err(DraftError::Expired);
@@ -124,6 +127,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Whether an answer can be published there (MQTT 5, section 4.7): a hub hangs up on whoever tries what cannot be.
+    fn is_publishable(&self) -> bool {
+        let topic = &self.topic;
+        !topic.is_empty() && !topic.starts_with('$') && !topic.contains(['+', '#', '\0'])
+    }
+
     const MAX_TOPIC: usize = 1024;
     const MAX_CORRELATION: usize = 256;
 }
@@ -184,6 +193,9 @@ pub enum DraftError {
         /// The limit.
         max: usize,
     },
+    /// Nothing can be published there.
+    #[error("the response topic is none that can be published to")]
+    ResponseTopic,
     /// Its time is over already.
     #[error("the command expires before it exists")]
     Expired,

@@ -67,8 +67,21 @@ impl StatusEvent {
         }
     }
 
-    /// The message for the ordinary delivery.
-    pub fn into_message(self) -> Message {
+    /// The messages for the ordinary delivery: one for everybody, and when the command is over one for whoever waits for
+    /// the answer.
+    pub fn into_messages(mut self) -> Vec<Message> {
+        let answers = self.body.get("done") == Some(&Value::Bool(true));
+        let reply = self.reply.take().filter(|_| answers);
+        let message = self.into_message();
+        let answer = reply.map(|reply| Message {
+            id: message.id.part(0),
+            reply: Some(Box::new(reply)),
+            ..message.clone()
+        });
+        std::iter::once(message).chain(answer).collect()
+    }
+
+    fn into_message(self) -> Message {
         Message {
             id: self.id,
             device: Some(self.device),
@@ -80,6 +93,7 @@ impl StatusEvent {
             superseded: false,
             replayed: false,
             corrects: None,
+            reply: None,
             content: Content { data: self.body, ..Content::default() },
         }
     }

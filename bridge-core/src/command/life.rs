@@ -234,6 +234,19 @@ impl Command {
         }
     }
 
+    /// From now on the bridge sends it by itself, where its device was to ask for it. What is with the device already stays
+    /// there. Whether anything changed.
+    pub fn push(&mut self, now: Timestamp) -> bool {
+        if self.is_done() || self.life.pushed {
+            return false;
+        }
+        self.life.pushed = true;
+        if let Phase::Waiting { pushed: false, not_before } = self.life.phase {
+            self.life.phase = Phase::Waiting { not_before: not_before.max(now), pushed: true };
+        }
+        true
+    }
+
     /// It cannot be sent any more: no way leads to its device. Only while it waits; whether anything changed.
     pub fn give_up(&mut self, cause: Cause, now: Timestamp) -> bool {
         let waiting = matches!(self.life.phase, Phase::Waiting { .. });

@@ -577,3 +577,20 @@ fn a_draft_is_checked_before_it_is_a_command() {
         assert!(draft.check(at(0), &limits).is_err(), "{draft:?}");
     }
 }
+
+#[test]
+fn what_its_device_was_to_ask_for_is_pushed_from_now_on() {
+    let waits = |command: &Command, wanted| matches!(command.phase(), Phase::Waiting { pushed, .. } if pushed == wanted);
+    let mut waiting = make(1, draft(5), Manner::Mailbox);
+    assert!(waits(&waiting, false) && waiting.push(at(1)) && waits(&waiting, true));
+    assert!(!waiting.push(at(2)), "it is pushed already");
+    // What the device has is not sent beside it; when that attempt is over, the next one is pushed.
+    let mut given = make(2, draft(5), Manner::Mailbox);
+    assert!(given.hand_out(flight(Resend::Safe, Awaits::Acknowledgement), None, at(1)).is_some());
+    assert!(given.push(at(2)) && given.is_in_flight());
+    given.report(None, Report::Lost { cause: CauseCode::NoAnswer.into() }, at(3), &BACKOFF);
+    assert!(waits(&given, true));
+    let mut over = make(3, draft(5), Manner::Mailbox);
+    over.cancel(CauseCode::Withdrawn.into(), at(1));
+    assert!(!over.push(at(2)));
+}

@@ -20,18 +20,23 @@ pub struct DeliverySink {
 
 impl StatusSink for DeliverySink {
     fn publish(&self, event: StatusEvent) -> BoxFuture<'static, bool> {
-        let message = Arc::new(event.into_message());
-        let outcome = self.delivery.submit(message.clone());
+        let messages = event.into_messages().into_iter().map(Arc::new);
+        let submitted: Vec<_> =
+            messages.map(|message| (message.clone(), self.delivery.submit(message))).collect();
         let (dead_letters, clock) = (self.dead_letters.clone(), self.clock.clone());
         Box::pin(async move {
-            match outcome.await {
-                Ok(Outcome::Delivered | Outcome::Stored) => true,
-                Ok(Outcome::Refused(why)) => {
-                    dead_letters.bury(&[refused_by_hub(&message, why, clock.wall())]).await.is_ok()
-                }
-                // A sender dropped without an answer means that the delivery is gone.
-                Ok(Outcome::Unavailable) | Err(_) => false,
+            let mut all = true;
+            for (message, outcome) in submitted {
+                all &= match outcome.await {
+                    Ok(Outcome::Delivered | Outcome::Stored) => true,
+                    Ok(Outcome::Refused(why)) => {
+                        dead_letters.bury(&[refused_by_hub(&message, why, clock.wall())]).await.is_ok()
+                    }
+                    // A sender dropped without an answer means that the delivery is gone.
+                    Ok(Outcome::Unavailable) | Err(_) => false,
+                };
             }
+            all
         })
     }
 }

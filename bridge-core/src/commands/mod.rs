@@ -6,6 +6,7 @@
 mod announce;
 mod hub;
 mod kicks;
+mod mailbox;
 mod send;
 mod way;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 pub use hub::DeliverySink;
+pub use mailbox::Budget;
 pub use way::{Route, StatusSink, Way, Ways};
 
 use crate::arrivals::Arrivals;
@@ -324,6 +326,19 @@ impl Dispatcher {
         let now = self.parts.clock.wall();
         for command in self.parts.store.open(device, self.config.limits.per_device).await? {
             self.change(command.id, |command| (command.wake(now), ())).await?;
+        }
+        self.kicks.kick(device);
+        Ok(())
+    }
+
+    /// The way to a device pushes now: what waited for the device to ask goes by itself.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn push(&self, device: &DeviceId) -> StoreResult<()> {
+        let now = self.parts.clock.wall();
+        for command in self.parts.store.open(device, self.config.limits.per_device).await? {
+            self.change(command.id, |command| (command.push(now), ())).await?;
         }
         self.kicks.kick(device);
         Ok(())

@@ -27,6 +27,7 @@ fn message(device: u8, number: u64) -> Arc<Message> {
         superseded: false,
         replayed: false,
         corrects: None,
+        reply: None,
         content,
     })
 }

@@ -1,5 +1,5 @@
-//! Tokens with which devices prove who they are, as digests. Not here: making tokens (`deploy/`), and the cache in front
-//! ([`crate::keyring`]).
+//! What devices prove with who they are: tokens, as digests; fingerprints of client certificates; keys that sign, sealed.
+//! Not here: making them (`deploy/`), and the cache in front ([`crate::keyring`]).
 
 use std::fmt;
 
@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{BoxFuture, StoreResult};
 use crate::id::DeviceId;
+use crate::seal::Sealed;
 use crate::time::Timestamp;
 
 /// The SHA-256 digest of a token. A token has 256 random bits, so that its digest can neither be reversed nor guessed,
@@ -18,6 +19,14 @@ impl TokenDigest {
     /// Digests a token.
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
+    }
+
+    /// Where the signing key of that id is found. A key that signs has to be known to verify, so that its id is no digest:
+    /// it is what [`Display`](fmt::Display) shows of this, and nothing digests to it.
+    pub fn of_signing_key(id: [u8; 8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&id);
+        Self(bytes)
     }
 
     /// From its 32 bytes.
@@ -38,18 +47,38 @@ impl fmt::Display for TokenDigest {
     }
 }
 
-/// One token of a device.
+/// How a credential is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The device says a token: the digest is the token's.
+    Token,
+    /// The device has shown a client certificate: the digest is the SHA-256 fingerprint of its DER form.
+    Certificate,
+    /// The device signs requests with this secret, sealed for the credential's [owner](Credential::owner).
+    SigningKey(Sealed),
+}
+
+/// One credential of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Its digest. Unique.
     pub digest: TokenDigest,
+    /// How it is used.
+    pub proof: Proof,
     /// Who it proves to be.
     pub device: DeviceId,
     /// When it was made.
     pub created: Timestamp,
 }
 
-/// Keeps the tokens of devices, as digests.
+impl Credential {
+    /// What its secret is sealed for: moved to another device or id it cannot be opened.
+    pub fn owner(digest: &TokenDigest, device: &DeviceId) -> String {
+        format!("signing key {digest} of {device}")
+    }
+}
+
+/// Keeps the credentials of devices; none of them in clear.
 pub trait Credentials: Send + Sync {
     /// Adds a token; false, and nothing changes, when that digest is there.
     fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>>;
@@ -62,10 +91,12 @@ pub trait Credentials: Send + Sync {
         after: Option<&'a Credential>,
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<Credential>>>;
+    /// Puts another sealing of a signing key in the place of the one that is there; whether there was one.
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>>;
     /// Removes a token; whether it was there.
     fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>>;
     /// Removes every token of a device; how many there were.
     fn remove_all<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, StoreResult<u64>>;
-    /// Grows with every insertion and removal, by whichever process. A cache is stale when it has changed.
+    /// Grows with every insertion, sealing and removal, by whichever process. A cache is stale when it has changed.
     fn version(&self) -> BoxFuture<'_, StoreResult<u64>>;
 }

@@ -12,7 +12,9 @@ mod hub;
 mod listener;
 mod outbox;
 mod registry;
+mod subscriptions;
 mod twins;
+mod vault;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +23,7 @@ pub use archive::{Archive, ArchiveFilter, Archived};
 pub use clock::Clock;
 pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
 pub use commands::{CommandFilter, Commands, Inserted, QueueLimits};
-pub use credentials::{Credential, Credentials, TokenDigest};
+pub use credentials::{Credential, Credentials, Proof, TokenDigest};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;
 pub(crate) use hub::TokenHash;
@@ -29,7 +31,9 @@ pub use hub::{Arrival, Desired, Hub, HubEvents, HubRefusal, Inbox, LinkId, Token
 pub use listener::Listener;
 pub use outbox::{Backlog, Outbox, OutboxEntry, Seq};
 pub use registry::{DeviceFilter, DeviceRecord, DeviceState, Insert, Registry};
+pub use subscriptions::Subscriptions;
 pub use twins::Twins;
+pub use vault::Vault;
 
 /// A boxed future, so that ports are object-safe and name no runtime.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,19 +1,22 @@
 //! What every implementation of the store ports must do. Each function wants a store that holds nothing yet.
 
 mod commands;
+mod subscriptions;
 mod twins;
 
 use std::time::Duration;
 
 pub use commands::{command, commands};
+pub use subscriptions::subscriptions;
 pub use twins::twins;
 
 use crate::id::{DeviceId, ExternalId, IdempotencyKey, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Credential, Credentials, DeadLetterFilter, DeadLetters, Dedup,
-    DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, RawRequest,
-    Registry, Seq, TokenDigest,
+    DeviceFilter, DeviceRecord, DeviceState, Insert, NewDeadLetter, Outbox, OutboxEntry, Proof, RawRequest,
+    Registry, Seq, TokenDigest, Vault,
 };
+use crate::seal::Sealed;
 use crate::time::Timestamp;
 use crate::verdict::Reason;
 
@@ -105,6 +108,7 @@ pub async fn archive(store: &dyn Archive) {
         of_a.iter().map(|(_, uplink)| uplink.clone()).collect::<Vec<_>>(),
         [uplink("a", 10), uplink("a", 30)]
     );
+    assert_eq!(store.uplinks(&filter(None, 0, 99), u64::MAX, 9).await.unwrap(), []);
     let rest = store.uplinks(&filter(Some("a"), 10, 99), of_a[0].0, 1).await.unwrap();
     assert_eq!(rest, of_a[1..]);
     assert_eq!(store.discard(at(20), 9).await.unwrap(), 1);
@@ -204,6 +208,7 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
     let of_farm = DeadLetterFilter { integration: IntegrationName::parse("farm").ok(), ..by_device.clone() };
     assert_eq!(numbers(of_farm, 0, 9).await, every[2..]);
     let one = DeadLetterFilter { number: Some(every[1]), ..all.clone() };
+    assert_eq!(store.list(&one, u64::MAX, 9).await.unwrap(), []);
     assert_eq!(store.list(&one, 0, 9).await.unwrap()[0].letter, plain);
     assert_eq!(store.list(&all, 0, 1).await.unwrap()[0].letter, letter("farm", None, Reason::Unmappable));
 
@@ -220,26 +225,47 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
     assert_eq!(numbers(all.clone(), 0, 9).await, every[1..2], "the oldest goes");
     assert_eq!(store.trim(5).await.unwrap(), 0);
     store.bury(&[letter("farm", None, Reason::Unmappable)]).await.unwrap();
-    assert!(numbers(all, every[1], 9).await[0] > every[2], "a number is never used twice");
+    assert!(numbers(all.clone(), every[1], 9).await[0] > every[2], "a number is never used twice");
+
+    let none = DeadLetterFilter { number: Some(u64::MAX), ..all.clone() };
+    assert_eq!(numbers(none.clone(), 0, 9).await, [0; 0], "no number is that great");
+    assert_eq!((store.mark_for_replay(&none).await, store.remove_matching(&none).await), (Ok(0), Ok(0)));
+    assert_eq!(store.remove_matching(&by_device).await.unwrap(), 1);
+    assert_eq!(store.remove_matching(&by_device).await.unwrap(), 0);
+    assert_eq!(store.remove_matching(&all).await.unwrap(), 1);
+    assert_eq!(store.count().await.unwrap(), 0);
 }
 
 /// A digest belongs to one device; a device may have several; a removed one is gone.
 pub async fn credentials(store: &dyn Credentials) {
     let token = |device: &str, token: &str| Credential {
         digest: TokenDigest::of(token.as_bytes()),
+        proof: Proof::Token,
         device: DeviceId::parse(device).unwrap(),
         created: Timestamp::from_seconds(7).unwrap(),
     };
     let version = store.version().await.unwrap();
-    let (first, second, other) = (token("d1", "one"), token("d1", "two"), token("d2", "three"));
+    let (first, mut second, mut other) = (token("d1", "one"), token("d1", "two"), token("d2", "three"));
+    second.proof = Proof::Certificate;
+    other.proof = Proof::SigningKey(Sealed::from_bytes(vec![1, 2, 3]));
     for credential in [&first, &second, &other] {
         assert!(store.insert(credential).await.unwrap());
     }
     let stolen = Credential { digest: first.digest, ..other.clone() };
     assert!(!store.insert(&stolen).await.unwrap());
-    assert_eq!(store.find(&first.digest).await.unwrap(), Some(first.clone()));
+    for credential in [&first, &second, &other] {
+        assert_eq!(store.find(&credential.digest).await.unwrap().as_ref(), Some(credential));
+    }
     assert_eq!(store.find(&TokenDigest::of(b"none")).await.unwrap(), None);
     assert_eq!(store.version().await.unwrap(), version + 3, "grows with what changed, and only with that");
+
+    let sealed = Sealed::from_bytes(vec![4]);
+    assert!(store.reseal(&other.digest, &sealed).await.unwrap());
+    assert!(!store.reseal(&first.digest, &sealed).await.unwrap(), "a token is not sealed");
+    assert!(!store.reseal(&TokenDigest::of(b"none"), &sealed).await.unwrap());
+    assert_eq!(store.version().await.unwrap(), version + 4);
+    other.proof = Proof::SigningKey(sealed);
+    assert_eq!(store.find(&other.digest).await.unwrap().as_ref(), Some(&other));
 
     let mut of_d1 = [first.clone(), second.clone()];
     of_d1.sort_by_key(|credential| credential.digest);
@@ -254,7 +280,22 @@ pub async fn credentials(store: &dyn Credentials) {
     assert_eq!(store.remove_all(&first.device).await.unwrap(), 2);
     assert_eq!(store.remove_all(&first.device).await.unwrap(), 0);
     assert_eq!(store.list(None, None, 9).await.unwrap(), []);
-    assert_eq!(store.version().await.unwrap(), version + 5);
+    assert_eq!(store.version().await.unwrap(), version + 6);
+}
+
+/// Sealed secrets are kept by their names.
+pub async fn vault(store: &dyn Vault) {
+    let sealed = |byte| Sealed::from_bytes(vec![byte; 3]);
+    assert_eq!(store.kept("", 9).await.unwrap(), []);
+    for (name, byte) in [("a/2", 1), ("b/1", 2), ("a/1", 3), ("a/2", 4)] {
+        store.keep(name, &sealed(byte)).await.unwrap();
+    }
+    let of_a = [("a/1".to_owned(), sealed(3)), ("a/2".to_owned(), sealed(4))];
+    assert_eq!(store.kept("a/", 9).await.unwrap(), of_a);
+    assert_eq!(store.kept("a/", 1).await.unwrap(), of_a[..1]);
+    assert_eq!(store.kept("", 9).await.unwrap().len(), 3);
+    assert!(store.forget("a/1").await.unwrap() && !store.forget("a/1").await.unwrap());
+    assert_eq!(store.kept("a/", 9).await.unwrap(), of_a[1..]);
 }
 
 #[cfg(test)]
@@ -271,6 +312,9 @@ mod tests {
         block_on(dead_letters(&MemoryStore::default()));
         block_on(commands(&|| Box::new(MemoryStore::default())));
         block_on(credentials(&MemoryStore::default()));
+        block_on(subscriptions(&MemoryStore::default()));
         block_on(twins(&MemoryStore::default()));
+        block_on(vault(&MemoryStore::default()));
+        block_on(vault(&MemoryStore::default()));
     }
 }

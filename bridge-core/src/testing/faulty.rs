@@ -9,9 +9,11 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Backlog, BoxFuture, CommandFilter, Commands, Credential, Credentials, DeadLetter, DeadLetterFilter,
     DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, Inserted, NewDeadLetter, Outbox, OutboxEntry,
-    QueueLimits, Registry, Seq, StoreError, StoreResult, TokenDigest, Twins,
+    QueueLimits, Registry, Seq, StoreError, StoreResult, Subscriptions, TokenDigest, Twins, Vault,
 };
+use crate::seal::Sealed;
 use crate::signal::lock;
+use crate::subscription::{Subscription, SubscriptionKind, Told};
 use crate::time::Timestamp;
 use crate::twin::Twin;
 
@@ -115,6 +117,7 @@ impl<S: DeadLetters> DeadLetters for Faulty<S> {
         marked(limit: usize) -> Vec<DeadLetter>;
         unmark(number: u64, detail: &'a str) -> ();
         remove(numbers: &'a [u64]) -> ();
+        remove_matching(filter: &'a DeadLetterFilter) -> u64;
         trim(keep: u64) -> u64;
         count() -> u64;
     }
@@ -156,10 +159,19 @@ impl<S: Credentials> Credentials for Faulty<S> {
     forward! {
         insert(credential: &'a Credential) -> bool;
         find(digest: &'a TokenDigest) -> Option<Credential>;
+        reseal(digest: &'a TokenDigest, sealed: &'a Sealed) -> bool;
         list(device: Option<&'a DeviceId>, after: Option<&'a Credential>, limit: usize) -> Vec<Credential>;
         remove(digest: &'a TokenDigest) -> bool;
         remove_all(device: &'a DeviceId) -> u64;
         version() -> u64;
+    }
+}
+
+impl<S: Vault> Vault for Faulty<S> {
+    forward! {
+        keep(name: &'a str, sealed: &'a Sealed) -> ();
+        kept(prefix: &'a str, limit: usize) -> Vec<(String, Sealed)>;
+        forget(name: &'a str) -> bool;
     }
 }
 
@@ -169,5 +181,15 @@ impl<S: Twins> Twins for Faulty<S> {
         put(device: &'a DeviceId, twin: &'a Twin) -> bool;
         pending(after: Option<&'a DeviceId>, limit: usize) -> Vec<DeviceId>;
         remove(device: &'a DeviceId) -> bool;
+    }
+}
+
+impl<S: Subscriptions> Subscriptions for Faulty<S> {
+    forward! {
+        get(device: &'a DeviceId, kind: SubscriptionKind) -> Option<Subscription>;
+        put(subscription: &'a Subscription) -> ();
+        remove(device: &'a DeviceId, kind: SubscriptionKind) -> bool;
+        list(kind: SubscriptionKind, after: Option<&'a DeviceId>, limit: usize) -> Vec<Subscription>;
+        tell(subscription: &'a Subscription, told: &'a Told) -> bool;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::ops::Bound;
 use std::sync::Mutex;
 
 use crate::command::{Command, CommandId};
@@ -9,9 +10,11 @@ use crate::id::{DeviceId, ExternalId, IntegrationName, MessageId};
 use crate::ports::{
     Archive, ArchiveFilter, Archived, Backlog, BoxFuture, Credential, Credentials, DeadLetter,
     DeadLetterFilter, DeadLetters, Dedup, DeviceFilter, DeviceRecord, Insert, NewDeadLetter, Outbox,
-    OutboxEntry, Registry, Seq, StoreError, StoreResult, TokenDigest,
+    OutboxEntry, Proof, Registry, Seq, StoreError, StoreResult, TokenDigest, Vault,
 };
+use crate::seal::Sealed;
 use crate::signal::lock;
+use crate::subscription::{Subscription, SubscriptionKind};
 use crate::time::Timestamp;
 use crate::twin::Twin;
 
@@ -23,6 +26,7 @@ pub struct MemoryStore(Mutex<State>);
 pub(super) struct State {
     pub(super) commands: BTreeMap<CommandId, Command>,
     pub(super) twins: BTreeMap<DeviceId, Twin>,
+    pub(super) subscriptions: BTreeMap<(SubscriptionKind, DeviceId), Subscription>,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last_seq: Seq,
     seen: BTreeMap<MessageId, Timestamp>,
@@ -33,6 +37,7 @@ pub(super) struct State {
     archive: BTreeMap<u64, Archived>,
     last_archived: u64,
     tokens: BTreeMap<(DeviceId, TokenDigest), Credential>,
+    vault: BTreeMap<String, Sealed>,
     tokens_version: u64,
 }
 
@@ -65,7 +70,12 @@ impl Outbox for MemoryStore {
 
     fn load(&self, after: Seq, limit: usize) -> BoxFuture<'_, StoreResult<Vec<OutboxEntry>>> {
         self.run(|state| {
-            state.outbox.range(after + 1..).take(limit).map(|(_, entry)| entry.clone()).collect()
+            state
+                .outbox
+                .range((Bound::Excluded(after), Bound::Unbounded))
+                .take(limit)
+                .map(|(_, entry)| entry.clone())
+                .collect()
         })
     }
 
@@ -148,7 +158,8 @@ impl DeadLetters for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<DeadLetter>>> {
         self.run(|state| {
-            let letters = state.letters.range(after + 1..).map(|(_, letter)| letter);
+            let letters =
+                state.letters.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, letter)| letter);
             letters.filter(|letter| matches(letter, filter)).take(limit).cloned().collect()
         })
     }
@@ -178,6 +189,14 @@ impl DeadLetters for MemoryStore {
 
     fn remove<'a>(&'a self, numbers: &'a [u64]) -> BoxFuture<'a, StoreResult<()>> {
         self.run(|state| state.letters.retain(|number, _| !numbers.contains(number)))
+    }
+
+    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>> {
+        self.run(|state| {
+            let count = state.letters.len();
+            state.letters.retain(|_, letter| !matches(letter, filter));
+            (count - state.letters.len()) as u64
+        })
     }
 
     fn trim(&self, keep: u64) -> BoxFuture<'_, StoreResult<u64>> {
@@ -213,10 +232,11 @@ impl Archive for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<(u64, Archived)>>> {
         self.run(|state| {
-            let matching = state.archive.range(after + 1..).filter(|(_, uplink)| {
-                (filter.from..filter.to).contains(&uplink.at)
-                    && filter.device.as_ref().is_none_or(|device| *device == uplink.device)
-            });
+            let matching =
+                state.archive.range((Bound::Excluded(after), Bound::Unbounded)).filter(|(_, uplink)| {
+                    (filter.from..filter.to).contains(&uplink.at)
+                        && filter.device.as_ref().is_none_or(|device| *device == uplink.device)
+                });
             matching.take(limit).map(|(number, uplink)| (*number, uplink.clone())).collect()
         })
     }
@@ -354,6 +374,16 @@ impl Credentials for MemoryStore {
         })
     }
 
+    fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| {
+            let key = state.tokens.values_mut().find(|known| known.digest == *digest);
+            let Some(Proof::SigningKey(kept)) = key.map(|key| &mut key.proof) else { return false };
+            *kept = sealed.clone();
+            state.tokens_version += 1;
+            true
+        })
+    }
+
     fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>> {
         self.run(|state| state.remove_tokens(|known| known.digest == *digest) > 0)
     }
@@ -364,6 +394,27 @@ impl Credentials for MemoryStore {
 
     fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.run(|state| state.tokens_version)
+    }
+}
+
+impl Vault for MemoryStore {
+    fn keep<'a>(&'a self, name: &'a str, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<()>> {
+        self.run(|state| drop(state.vault.insert(name.to_owned(), sealed.clone())))
+    }
+
+    fn kept<'a>(
+        &'a self,
+        prefix: &'a str,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<(String, Sealed)>>> {
+        self.run(|state| {
+            let wanted = state.vault.iter().filter(|(name, _)| name.starts_with(prefix)).take(limit);
+            wanted.map(|(name, sealed)| (name.clone(), sealed.clone())).collect()
+        })
+    }
+
+    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, StoreResult<bool>> {
+        self.run(|state| state.vault.remove(name).is_some())
     }
 }
 

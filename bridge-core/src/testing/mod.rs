@@ -10,6 +10,7 @@ mod faulty;
 mod hub;
 mod memory;
 mod memory_commands;
+mod memory_subscriptions;
 mod memory_twins;
 
 pub use clock::ManualClock;

@@ -33,10 +33,20 @@ struct Told {
     accepted: u64,
 }
 
-/// See [`TwinKeeper::turn`]. Not to be held while waiting.
+/// The right to submit a reported state to the hub: what is submitted while it is held is in the order of the versions.
+/// Not to be held while waiting.
 pub(crate) struct Turn<'a>(
     #[allow(dead_code, reason = "held for its lock")] MutexGuard<'a, Recent<DeviceId, Told>>,
 );
+
+/// Why a version is not to be submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoTurn {
+    /// The hub or the outbox has this version or a newer one.
+    Told,
+    /// A newer version went before it, and nobody knows yet whether it arrives.
+    Overtaken,
+}
 
 /// Something that is wanted of a device.
 #[derive(Debug, Clone, Copy)]
@@ -196,17 +206,35 @@ impl TwinKeeper {
         self.arrivals.tidy();
     }
 
-    /// The right to submit a reported state to the hub; none when a newer one went before it, or when this process knows that
-    /// the hub or the outbox has this one. What is submitted while it is held is in the order of the versions.
-    pub(crate) fn turn(&self, device: &DeviceId, version: u64) -> Option<Turn<'_>> {
+    /// The right to submit a reported state to the hub, and the state: the given one, or a newer one if that went before
+    /// and may not have arrived. None when the hub or the outbox has it.
+    pub(crate) async fn turn(
+        &self,
+        device: &DeviceId,
+        mut twin: Twin,
+    ) -> StoreResult<Option<(Twin, Turn<'_>)>> {
+        loop {
+            match self.try_turn(device, twin.reported_version) {
+                Ok(turn) => return Ok(Some((twin, turn))),
+                Err(NoTurn::Told) => return Ok(None),
+                Err(NoTurn::Overtaken) => {}
+            }
+            twin = self.get(device).await?;
+        }
+    }
+
+    fn try_turn(&self, device: &DeviceId, version: u64) -> Result<Turn<'_>, NoTurn> {
         let mut told = lock(&self.told);
         let mut known = told.get(device).copied().unwrap_or_default();
-        if version < known.submitted || version <= known.accepted {
-            return None;
+        if version <= known.accepted {
+            return Err(NoTurn::Told);
+        }
+        if version < known.submitted {
+            return Err(NoTurn::Overtaken);
         }
         known.submitted = version;
         told.insert(device.clone(), known);
-        Some(Turn(told))
+        Ok(Turn(told))
     }
 
     /// The hub or the outbox has this version.
@@ -304,9 +332,33 @@ mod tests {
     fn the_hub_is_told_in_the_order_of_versions_and_once() {
         let (keeper, _) = keeper();
         let device = DeviceId::parse("d1").unwrap();
-        let told = |version| keeper.turn(&device, version).is_some();
-        assert!(told(2) && !told(1) && told(2), "not accepted yet");
+        let turn = |version| keeper.try_turn(&device, version).err();
+        assert_eq!([turn(2), turn(1), turn(2)], [None, Some(NoTurn::Overtaken), None], "not accepted yet");
         keeper.accepted(&device, 2);
-        assert!(!told(2) && told(3));
+        assert_eq!([turn(2), turn(1), turn(3)], [Some(NoTurn::Told), Some(NoTurn::Told), None]);
+    }
+
+    #[test]
+    fn a_state_that_was_overtaken_goes_as_the_newest() {
+        let (keeper, _) = keeper();
+        let device = DeviceId::parse("d1").unwrap();
+        let report = |value: u32| match block_on(keeper.report(
+            &device,
+            &[Measurement::new("a", value)],
+            Timestamp::EPOCH,
+        )) {
+            Ok(Reported::State(twin)) => *twin,
+            other => panic!("{other:?}"),
+        };
+        let (older, newer) = (report(1), report(2));
+        let submitted =
+            |twin| block_on(keeper.turn(&device, twin)).unwrap().map(|(twin, _)| twin.reported_version);
+        assert_eq!(
+            [submitted(newer), submitted(older.clone())],
+            [Some(2), Some(2)],
+            "the newer one may fail yet"
+        );
+        keeper.accepted(&device, 2);
+        assert_eq!(submitted(older), None);
     }
 }

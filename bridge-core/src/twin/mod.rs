@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use keeper::{Reported, TwinError, TwinKeeper, Wish};
-pub use patch::{TooLarge, TwinLimits, delta, merge};
+pub use patch::{TooLarge, TwinLimits, delta, diff, merge};
 
 use crate::id::MessageId;
 use crate::measurement::Measurement;

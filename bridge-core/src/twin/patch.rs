@@ -41,6 +41,26 @@ pub fn delta(desired: &Map<String, Value>, reported: &Map<String, Value>) -> Map
     open
 }
 
+/// The merge patch that makes `to` of `from`: what is new or otherwise, and null for what has gone. Neither holds a null
+/// outside of arrays, as nothing does that came about by merging.
+pub fn diff(from: &Map<String, Value>, to: &Map<String, Value>) -> Map<String, Value> {
+    let gone = from.keys().filter(|name| !to.contains_key(*name)).map(|name| (name.clone(), Value::Null));
+    let mut patch: Map<String, Value> = gone.collect();
+    for (name, value) in to {
+        match (from.get(name), value) {
+            (Some(Value::Object(from)), Value::Object(to)) => {
+                let inner = diff(from, to);
+                if !inner.is_empty() {
+                    patch.insert(name.clone(), Value::Object(inner));
+                }
+            }
+            (Some(from), to) if from == to => {}
+            (_, to) => drop(patch.insert(name.clone(), to.clone())),
+        }
+    }
+    patch
+}
+
 fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
@@ -185,6 +205,17 @@ mod tests {
             let mut twice = once.clone();
             merge(&mut twice, &patch);
             prop_assert_eq!(once, twice);
+        }
+
+        #[test]
+        fn a_diff_makes_the_one_of_the_other(one in patch(), other in patch()) {
+            let (mut from, mut to) = (Map::new(), Map::new());
+            merge(&mut from, &one);
+            merge(&mut to, &other);
+            prop_assert!(diff(&from, &from).is_empty());
+            let patch = diff(&from, &to);
+            merge(&mut from, &patch);
+            prop_assert_eq!(from, to);
         }
 
         #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::coap::CoapApi;
 use anyhow::Context;
 use axum::Router;
 use bridge_core::IntegrationName;
@@ -17,14 +18,17 @@ use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
 use bridge_core::twin::{TwinKeeper, TwinLimits};
 use codec::CodecSet;
-use http_api::{DeviceApi, Parts};
+use http_api::{DeviceApi, Formats, Parts};
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
 use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as HubProtocol, Secret, TlsPem};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
+use webhook::receiver::{Problem, Receiver, SecretDigest};
 
+use crate::admin::{self, Access, Admin};
+use crate::callbacks::Callbacks;
 use crate::clock::SystemClock;
+use crate::coap;
 use crate::codecs::Workshop;
 use crate::commands::{Commands, Hearing, HubInbox};
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
@@ -39,14 +43,17 @@ use crate::twins::{Courier, Wishes};
 /// The running bridge. Serve [`App::router`]; at the end [`App::drain`].
 pub struct App {
     front: Front,
+    admin: Admin,
     receiver: Receiver,
     device_api: DeviceApi,
+    coap: Option<CoapApi>,
     operations: Operations,
     pipeline: Arc<Pipeline>,
     workshop: Workshop,
     codecs: Arc<CodecSet>,
     commands: Commands,
     courier: Courier,
+    callbacks: Callbacks,
     hub: Arc<MqttHub>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
@@ -60,7 +67,7 @@ impl App {
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = open_store(config).await?;
-        let token = operator_token(config)?;
+        let access = Access::new(operator_token(config)?, &config.admin.tokens);
         if let Broker::Embedded { listen } = &config.hub.broker {
             start_embedded_hub(*listen).await?;
         }
@@ -95,10 +102,11 @@ impl App {
         let codecs = Arc::new(CodecSet::new(workshop.table(config)?));
         let archive = archive(config, &store, &clock);
         let hearing = Arc::new(Hearing::default());
-        let commands = Commands::new(config, &store, &delivery, &codecs, &clock)?;
+        let callbacks = Callbacks::new(config, &store, &clock)?;
+        let commands = Commands::new(config, &store, &delivery, &codecs, &clock, &callbacks)?;
         hearing.start(commands.clone());
         let twins = Arc::new(TwinKeeper::new(store.clone(), clock.clone(), TwinLimits::default()));
-        let courier = Courier::new(config, twins.clone(), commands.clone(), store.clone());
+        let courier = Courier::new(config, twins.clone(), commands.clone(), store.clone(), callbacks.clone());
         let pipeline = Arc::new(Pipeline {
             registrar: Registrar::open(store.clone()).await?,
             dedup: dedup.clone(),
@@ -118,30 +126,41 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
+        receiver.serve_mailboxes(Arc::new(commands.clone()));
+        let keyring = Arc::new(Keyring::open(store.clone()).await?);
+        let formats: Arc<dyn Formats> = Arc::new(BodyFormats::new()?);
+        let coap = coap::api(config, (&pipeline, &keyring, &formats), receiver.tasks())?;
+        commands.ways.announced().load().await?;
+        receiver.tell_announcements(commands.ways.announced().clone());
         let parts = Parts {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),
-            keyring: Arc::new(Keyring::open(store.clone()).await?),
-            formats: Arc::new(BodyFormats::new()?),
+            commands: commands.dispatcher.clone(),
+            callbacks: callbacks.for_routes(),
+            keyring,
+            formats,
             unique: device_api::unique_keys()?,
             tasks: receiver.tasks().clone(),
             body_timeout: config.http.body_timeout,
         };
         let device_api = DeviceApi::new(parts, device_api::settings(config));
-        let operations = Operations::new(
-            receiver.clone(),
-            device_api.clone(),
-            pipeline.clone(),
-            codecs.clone(),
-            commands.clone(),
-            courier.clone(),
-            token,
-        );
+        let sources = (receiver.clone(), device_api.clone(), coap.clone());
+        let operations = Operations::new(sources, pipeline.clone());
         let router = receiver
             .router()
             .merge(device_api.router())
             .merge(operations.router())
             .fallback(async || Problem::not_found());
+        let admin = Admin::new(admin::Parts {
+            access,
+            receiver: receiver.clone(),
+            device_api: device_api.clone(),
+            pipeline: pipeline.clone(),
+            codecs: codecs.clone(),
+            commands: commands.clone(),
+            courier: courier.clone(),
+            store: store.clone(),
+        });
         let housekeeping = Housekeeping {
             pipeline: pipeline.clone(),
             receiver: receiver.clone(),
@@ -159,6 +178,7 @@ impl App {
             tokio::spawn(async move { dedup.run().await }),
             tokio::spawn(housekeeping.run()),
             tokio::spawn(courier.clone().run()),
+            tokio::spawn(callbacks.clone().run(commands.dispatcher.clone(), delivery.clone())),
         ];
         tasks.extend(start_commands(&commands));
         if config.commands.from_hub {
@@ -175,22 +195,25 @@ impl App {
         }
         delivery.start();
         Ok(Self {
-            front: Front { receiver: receiver.clone(), device_api: device_api.clone(), router },
+            front: Front { sources: Some((receiver.clone(), device_api.clone())), router },
+            admin,
             receiver,
             device_api,
+            coap,
             operations,
             pipeline,
             workshop,
             codecs,
             commands,
             courier,
+            callbacks,
             hub,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
         })
     }
 
-    /// Everything that the bridge serves over HTTP, as one router.
+    /// Everything that the bridge serves to others than operators, as one router.
     pub fn router(&self) -> Router {
         self.front.router.clone()
     }
@@ -200,6 +223,21 @@ impl App {
         self.front.clone()
     }
 
+    /// What answers CoAP, for [`serve_coap`](crate::serve_coap); none when it is not wanted.
+    pub fn coap(&self) -> Option<CoapApi> {
+        self.coap.clone()
+    }
+
+    /// What operators are served on a listener of their own, as one router.
+    pub fn admin_router(&self) -> Router {
+        self.admin.router().merge(self.operations.router()).fallback(async || Problem::not_found())
+    }
+
+    /// The same for [`serve`](crate::serve).
+    pub fn admin_front(&self) -> Front {
+        Front { sources: None, router: self.admin_router() }
+    }
+
     /// Takes over integrations, gateways, codecs, secrets and limits of another configuration; all else needs a restart.
     ///
     /// # Errors
@@ -207,17 +245,24 @@ impl App {
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
         let sources = sources::table(config, Some(&self.receiver.table()))?;
         let codecs = self.workshop.table(config)?;
+        self.callbacks.replace(config)?;
         self.commands.ways.replace(config)?;
         self.courier.replace(config);
         self.codecs.replace(codecs);
         self.receiver.replace(sources);
         self.device_api.replace(device_api::settings(config));
+        if let Some(api) = &self.coap {
+            api.replace(coap::settings(config));
+        }
+        self.admin.access().replace(&config.admin.tokens);
         Ok(())
     }
 
-    /// From now on `/readyz` says no.
+    /// From now on `/readyz` says no, nobody waits for commands, and the live flow ends.
     pub fn set_closing(&self) {
         self.operations.set_closing();
+        self.pipeline.traces.feed().close();
+        self.device_api.set_closing();
     }
 
     /// Brings everything that was accepted to the hub or onto the disk, then ends every task. Call it when no more requests
@@ -270,18 +315,18 @@ fn archive(config: &Config, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> O
     (!limits.keep.is_zero()).then(|| Arc::new(Archivist::new(limits, store.clone(), clock.clone())))
 }
 
-/// Where the service keeps the token of `/operator/…`.
+/// Where the service keeps the token of the command line for `/admin/v1`.
 pub fn operator_token_path(config: &Config) -> PathBuf {
     config.bridge.data_dir.join("operator.token")
 }
 
 /// A token for operators on this machine: made anew at each start, readable by the service's user alone.
-fn operator_token(config: &Config) -> anyhow::Result<Auth> {
+fn operator_token(config: &Config) -> anyhow::Result<SecretDigest> {
     let token = crate::config::fresh_secret().context("no random bytes")?;
     let path = operator_token_path(config);
     write_private(&path, token.expose().as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Auth::Bearer(vec![SecretDigest::of(token.expose().as_bytes())]))
+    Ok(SecretDigest::of(token.expose().as_bytes()))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

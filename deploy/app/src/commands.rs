@@ -1,8 +1,11 @@
 //! Commands in this process: the dispatcher, the ways down, what comes from the hub, what clouds report. Not here: the life
 //! of a command (`bridge_core::command`), routes.
 
+mod announced;
+mod http;
 mod inbox;
 pub(crate) mod json;
+mod mailboxes;
 mod ways;
 
 use std::sync::{Arc, OnceLock};
@@ -16,9 +19,11 @@ use codec::CodecSet;
 use http_caller::{Allow, Caller, CallerConfig};
 use webhook::downlink::Heard;
 
+use crate::callbacks::Callbacks;
 use crate::config::Config;
 use crate::store::Store;
 
+pub(crate) use announced::Announced;
 pub(crate) use inbox::HubInbox;
 pub(crate) use ways::CloudWays;
 
@@ -46,12 +51,20 @@ impl Commands {
         delivery: &Arc<Delivery>,
         codecs: &Arc<CodecSet>,
         clock: &Arc<dyn Clock>,
+        callbacks: &Callbacks,
     ) -> anyhow::Result<Self> {
         let settings = &config.commands;
         let allow = if settings.allow_private_addresses { Allow::All } else { Allow::Public };
         let calls = CallerConfig { timeout: settings.call_timeout, allow, ..CallerConfig::default() };
-        let ways =
-            CloudWays::new(store.clone(), codecs.clone(), Arc::new(Caller::new(calls)?), clock.clone());
+        let announced = Arc::new(Announced::new(store.clone()));
+        let caller = Arc::new(Caller::new(calls)?);
+        let ways = CloudWays::new(
+            store.clone(),
+            codecs.clone(),
+            caller,
+            clock.clone(),
+            (announced, callbacks.clone()),
+        );
         ways.replace(config)?;
         let ways = Arc::new(ways);
         let dispatch = DispatchConfig {

@@ -3,11 +3,15 @@
 //!
 //! One module per section, each with its struct, its defaults, its reader and its part of the template.
 
+mod admin;
 mod auth;
+mod azure_bridge;
 mod bridge;
 mod broker;
 mod choice;
 mod cidr;
+mod client_certificates;
+mod coap;
 mod codecs;
 mod commands;
 mod connector;
@@ -24,6 +28,7 @@ mod mistakes;
 mod reader;
 mod retention;
 mod secret;
+mod secrets;
 mod sheet;
 mod suggest;
 mod template;
@@ -37,16 +42,22 @@ use bridge_core::IntegrationName;
 use bridge_core::naming::NamingRule;
 use toml::de::DeTable;
 
+pub use admin::{Admin, AdminToken, LOCAL, Scope};
 pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
+pub use azure_bridge::AzureBridge;
 pub use bridge::{Bridge, StoreKind};
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
+pub use client_certificates::ClientCertificates;
+pub use coap::Coap;
 pub use codecs::CodecConfig;
 pub use commands::Commands;
-pub use connector::{CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo};
+pub use connector::{
+    CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, Settings, WayDownInfo, WayManner,
+};
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use devices_api::{DevicesApi, Gateway};
-pub use downlink::Downlink;
+pub use downlink::{Access, Downlink};
 pub use dynamodb::DynamoDb;
 pub use http::Http;
 pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
@@ -56,6 +67,7 @@ pub use log::{Log, LogFormat};
 pub use mistakes::{Mistake, Mistakes};
 pub use retention::{Archive, DeadLetters, Dedup, Trace};
 pub use secret::{PemFile, Secret, Surroundings};
+pub use secrets::Secrets;
 pub use template::template;
 
 use mistakes::Report;
@@ -73,6 +85,8 @@ pub struct Config {
     pub dynamodb: DynamoDb,
     /// Where requests are received.
     pub http: Http,
+    /// Where operators are served.
+    pub admin: Admin,
     /// The hub.
     pub hub: Hub,
     /// How messages get there.
@@ -89,14 +103,20 @@ pub struct Config {
     pub trace: Trace,
     /// The log.
     pub log: Log,
+    /// Keys for secrets at rest.
+    pub secrets: Secrets,
     /// Payload codecs, in order of their names.
     pub codecs: Vec<CodecConfig>,
     /// The sources, in order of their names.
     pub integrations: Vec<Integration>,
     /// Devices that speak HTTP.
     pub devices_api: DevicesApi,
+    /// Devices that speak CoAP.
+    pub coap: Coap,
     /// Who speaks for several of them, in order of their names.
     pub gateways: Vec<Gateway>,
+    /// The drop-in for Azure's stateful bridge; none: nobody has a key.
+    pub azure_bridge: Option<AzureBridge>,
 }
 
 impl Config {
@@ -106,6 +126,7 @@ impl Config {
         Self {
             dynamodb: DynamoDb::default(),
             http: Http::default(),
+            admin: Admin::default(),
             hub: Hub::of_bridge(&bridge.name),
             delivery: Delivery::default(),
             dedup: Dedup::default(),
@@ -114,10 +135,13 @@ impl Config {
             commands: Commands::default(),
             trace: Trace::default(),
             log: Log::default(),
+            secrets: Secrets::default(),
             codecs: Vec::new(),
             integrations: Vec::new(),
             devices_api: DevicesApi::default(),
+            coap: Coap::default(),
             gateways: Vec::new(),
+            azure_bridge: None,
             bridge,
         }
     }
@@ -176,6 +200,7 @@ impl Config {
         let config = Self {
             dynamodb: DynamoDb::read(root.section("dynamodb")),
             http: Http::read(root.section("http")),
+            admin: Admin::read(root.section("admin"), surroundings),
             hub: Hub::read(root.section("hub"), &bridge.name, surroundings),
             delivery: Delivery::read(root.section("delivery")),
             dedup: Dedup::read(root.section("dedup")),
@@ -184,6 +209,7 @@ impl Config {
             commands: Commands::read(root.section("commands")),
             trace: Trace::read(root.section("trace")),
             log: Log::read(root.section("log")),
+            secrets: Secrets::read(root.section("secrets"), surroundings),
             integrations: integration::read_all(
                 &root.section("integrations"),
                 connectors,
@@ -191,17 +217,37 @@ impl Config {
                 &codecs,
             ),
             devices_api: DevicesApi::read(root.section("devices_api"), &codecs),
+            coap: Coap::read(root.section("coap")),
             gateways: Gateway::read_all(&root.section("gateways"), surroundings),
+            azure_bridge: AzureBridge::read(root.section("azure_bridge"), surroundings),
             codecs,
             bridge,
         };
-        if let Broker::Embedded { listen } = config.hub.broker
-            && listen == config.http.listen
-            && listen.port() != 0
+        let mut listeners = vec![("http", "http.listen", config.http.listen)];
+        listeners.push(("admin", "admin.listen", config.admin.listen));
+        if let Broker::Embedded { listen } = config.hub.broker {
+            listeners.push(("hub", "hub.embedded.listen", listen));
+        }
+        for (index, (section, name, address)) in listeners.iter().enumerate() {
+            for (other_section, other, same) in &listeners[..index] {
+                if address == same && address.port() != 0 {
+                    // One of them is not the default, so one of the sections is there.
+                    let key = if root.section(other_section).is_present() { other_section } else { section };
+                    root.refuse(key, &format!("{other} and {name} cannot be the same address"));
+                }
+            }
+        }
+        if config.secrets.keys.is_empty()
+            && let Some(integration) = config.integrations.iter().find(|one| one.takes_announcements())
         {
-            // One of them is not the default, so one of the sections is there.
-            let key = if root.section("http").is_present() { "http" } else { "hub" };
-            root.refuse(key, "http.listen and hub.embedded.listen cannot be the same address");
+            let why = format!(
+                "{}.downlink.announced needs a key under which the announced ones are kept: set [secrets] keys",
+                integration.name
+            );
+            root.refuse("integrations", &why);
+        }
+        if config.azure_bridge.is_some() && !config.devices_api.enabled {
+            root.refuse("azure_bridge", "needs devices_api.enabled: its devices are those of that API");
         }
         root.finish();
         config

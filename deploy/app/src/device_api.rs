@@ -8,27 +8,55 @@ use anyhow::Context;
 use bridge_core::Timestamp;
 use bridge_core::payload::Outcome;
 use codec::{Codec, Format as CodecFormat, Input, Spec};
-use http_api::{Format, Formats, Gateway, Settings};
+use http_api::{ClientCertificates, Format, Formats, Gateway, Settings, SigningSecret};
 use webhook::receiver::SecretDigest;
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
+use crate::sources;
 
 /// What the API shall do.
 pub(crate) fn settings(config: &Config) -> Settings {
     let gateway = |gateway: &crate::config::Gateway| Gateway {
         name: gateway.name.clone(),
-        secrets: gateway.secrets.iter().map(|secret| SecretDigest::of(secret.expose().as_bytes())).collect(),
+        secrets: digests(&gateway.secrets),
+        signing: gateway
+            .secrets
+            .iter()
+            .map(|secret| SigningSecret::new(secret.expose().as_bytes()))
+            .collect(),
+        certificates: gateway.certificates.clone(),
         devices: gateway.devices.clone(),
         rate: Gateway::limit(gateway.rate),
     };
     let api = &config.devices_api;
+    let certificates = |settings: &crate::config::ClientCertificates| ClientCertificates {
+        is_trusted_proxy: sources::contains(&settings.proxies),
+        header: settings.header.clone(),
+        form: settings.form,
+        device: settings.device,
+    };
+    let stateful = config.azure_bridge.as_ref().map(|client| Gateway {
+        name: "azure_bridge".into(),
+        secrets: digests(&client.secrets),
+        signing: Vec::new(),
+        certificates: Vec::new(),
+        devices: client.devices.clone(),
+        rate: Gateway::limit(client.rate),
+    });
     Settings {
         enabled: api.enabled,
         register: api.register,
         body_limit: api.body_limit,
         rate: Settings::limits(api.rate),
         gateways: config.gateways.iter().map(gateway).collect(),
+        seal_keys: config.secrets.seal_keys(),
+        certificates: api.client_certificates.as_ref().map(certificates),
+        stateful,
     }
+}
+
+fn digests(secrets: &[Secret]) -> Vec<SecretDigest> {
+    secrets.iter().map(|secret| SecretDigest::of(secret.expose().as_bytes())).collect()
 }
 
 /// Keys that are never the same twice: random from one start to the next, counted within.

@@ -1,8 +1,11 @@
 //! Puts the rooms together: a configuration goes in, a router and running tasks come out. The only library that names every
 //! adapter. Not here: listeners, signals and the command line (`deploy/service`).
 
+mod admin;
 mod assemble;
+mod callbacks;
 mod clock;
+mod coap;
 pub mod codecs;
 mod commands;
 pub mod config;
@@ -11,6 +14,7 @@ mod device_api;
 mod embedded_hub;
 mod housekeeping;
 mod metrics;
+mod openapi;
 mod ops;
 mod replay;
 mod server;
@@ -19,7 +23,9 @@ mod store;
 pub mod tryout;
 mod twins;
 
+pub use ::coap::{Closing, CoapApi, serve as serve_coap};
 pub use assemble::{App, operator_token_path};
+pub use clock::SystemClock;
 pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;
 pub use store::{Store, open_tool_store};

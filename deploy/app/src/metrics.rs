@@ -15,6 +15,8 @@ pub(crate) struct Extra {
     pub(crate) dead_letters: u64,
     /// Messages that the hub refused after they were stored.
     pub(crate) buried: u64,
+    /// Headers about client certificates that came from nobody who is believed.
+    pub(crate) certificates_ignored: u64,
     /// Whether the last command to the store succeeded.
     pub(crate) store_ok: bool,
 }
@@ -54,6 +56,11 @@ pub(crate) fn render(integrations: &[Counters<'_>], stats: Stats, extra: Extra) 
         undecoded
     );
     plain!("bridge_uplinks_retried_total", "Uplinks handed back to the source.", retried);
+    plain!(
+        "bridge_announcements_ignored_total",
+        "Announced API keys that were not taken.",
+        announcements_ignored
+    );
     per_integration(
         &mut page,
         "bridge_requests_refused_total",
@@ -111,6 +118,9 @@ pub(crate) fn render(integrations: &[Counters<'_>], stats: Stats, extra: Extra) 
     }
     page.head("bridge_outbox_dead_total", "counter", "Stored messages that the hub refused for good.");
     page.sample("bridge_outbox_dead_total", &[], extra.buried);
+    let ignored = "bridge_client_certificates_ignored_total";
+    page.head(ignored, "counter", "Headers about client certificates that came from nobody who is believed.");
+    page.sample(ignored, &[], extra.certificates_ignored);
     page.0
 }
 

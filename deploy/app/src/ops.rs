@@ -1,30 +1,25 @@
-//! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
-//! `/operator/replay`, `/operator/commands`, `/operator/devices/{id}/state`. Not here: what sources send.
+//! What monitoring asks over HTTP: `/healthz`, `/readyz`, `/metrics`; and the description of the whole interface. Not
+//! here: what sources send, what operators ask ([`crate::admin`]).
 
-mod commands;
-mod twins;
+pub(crate) mod rejections;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use ::coap::CoapApi;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
+use bridge_core::Timestamp;
 use bridge_core::pipeline::Pipeline;
-use bridge_core::trace::{End, Trace};
-use bridge_core::{Timestamp, Verdict};
-use codec::CodecSet;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use http_api::DeviceApi;
 use serde_json::{Value, json};
-use webhook::receiver::{Auth, Problem, Receiver};
+use webhook::receiver::Receiver;
 
-use crate::commands::Commands;
+use crate::coap;
 use crate::metrics::{self, Counters, Extra};
-use crate::replay::ReplayRequest;
-use crate::tryout::{self, Trial};
-use crate::twins::Courier;
 
 /// What the routes look at.
 #[derive(Clone)]
@@ -33,11 +28,8 @@ pub(crate) struct Operations(Arc<Inner>);
 struct Inner {
     receiver: Receiver,
     device_api: DeviceApi,
+    coap: Option<CoapApi>,
     pipeline: Arc<Pipeline>,
-    codecs: Arc<CodecSet>,
-    commands: Commands,
-    courier: Courier,
-    token: Auth,
     extra: std::sync::Mutex<Backlog>,
     closing: AtomicBool,
 }
@@ -52,28 +44,13 @@ pub(crate) struct Backlog {
 }
 
 impl Operations {
-    /// Routes over these parts; `token` guards the traces.
+    /// Routes over these parts.
     pub(crate) fn new(
-        receiver: Receiver,
-        device_api: DeviceApi,
+        (receiver, device_api, coap): (Receiver, DeviceApi, Option<CoapApi>),
         pipeline: Arc<Pipeline>,
-        codecs: Arc<CodecSet>,
-        commands: Commands,
-        courier: Courier,
-        token: Auth,
     ) -> Self {
         let (extra, closing) = (std::sync::Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner {
-            receiver,
-            device_api,
-            pipeline,
-            codecs,
-            commands,
-            courier,
-            token,
-            extra,
-            closing,
-        }))
+        Self(Arc::new(Inner { receiver, device_api, coap, pipeline, extra, closing }))
     }
 
     /// The routes.
@@ -82,13 +59,8 @@ impl Operations {
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics_page))
-            .route("/operator/traces", get(traces))
-            .route("/operator/codecs", get(codecs))
-            .route("/operator/codecs/{name}/try", post(try_codec).layer(DefaultBodyLimit::max(MAX_TRIAL)))
-            .route("/operator/replay", post(replay))
-            .route("/operator/commands", get(commands::list).post(commands::send))
-            .route("/operator/commands/{id}", get(commands::show).delete(commands::cancel))
-            .route("/operator/devices/{id}/state", get(twins::show).patch(twins::change))
+            .merge(crate::openapi::router())
+            .layer(axum::middleware::map_response(rejections::as_problem))
             .with_state(self.clone())
     }
 
@@ -140,6 +112,7 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
         backlog_age_seconds: if stats.stored == 0 { 0.0 } else { age.unwrap_or_default() },
         dead_letters: backlog.dead_letters,
         buried: operations.0.pipeline.delivery.buried(),
+        certificates_ignored: operations.0.device_api.certificates_ignored(),
         store_ok: operations.0.pipeline.delivery.store_error().is_none(),
     };
     let table = operations.0.receiver.table();
@@ -148,122 +121,11 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
         .map(|integration| Counters { name: integration.name.as_str(), of: &integration.counters })
         .collect();
     integrations.push(Counters { name: http_api::INTEGRATION, of: operations.0.device_api.counters() });
-    let page = metrics::render(&integrations, stats, extra);
+    let coap = operations.0.coap.as_ref();
+    integrations.extend(coap.map(|api| Counters { name: ::coap::SOURCE, of: api.counters() }));
+    let mut page = metrics::render(&integrations, stats, extra);
+    page.extend(coap.map(|api| coap::metrics(&api.stats())));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct TraceQuery {
-    after: Option<u64>,
-    limit: Option<usize>,
-}
-
-/// The codecs, and what those on trial made otherwise.
-async fn codecs(State(operations): State<Operations>, headers: HeaderMap) -> Response {
-    if !operations.0.token.proves(&headers, "") {
-        return unauthorized();
-    }
-    json_response(StatusCode::OK, &tryout::overview(&operations.0.codecs))
-}
-
-/// What a codec makes of a payload, step by step; nothing is sent anywhere.
-async fn try_codec(
-    State(operations): State<Operations>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: bytes::Bytes,
-) -> Response {
-    if !operations.0.token.proves(&headers, "") {
-        return unauthorized();
-    }
-    let Some(codec) = operations.0.codecs.table().codecs.get(&name).cloned() else {
-        let detail = format!("There is no codec {name:?} in the configuration.");
-        return Problem::new(StatusCode::NOT_FOUND, "unknown-codec", "Unknown codec", detail).into_response();
-    };
-    let trial = match Trial::parse(&body) {
-        Ok(trial) => trial,
-        Err(why) => return malformed(why),
-    };
-    let now = bridge_core::ports::Clock::wall(&crate::clock::SystemClock);
-    json_response(StatusCode::OK, &trial.run(&codec, now).await)
-}
-
-/// Runs the codecs of now over payloads of the past.
-async fn replay(State(operations): State<Operations>, headers: HeaderMap, body: bytes::Bytes) -> Response {
-    if !operations.0.token.proves(&headers, "") {
-        return unauthorized();
-    }
-    let request = match ReplayRequest::parse(&body) {
-        Ok(request) => request,
-        Err(why) => return malformed(why),
-    };
-    if operations.0.pipeline.archive.is_none() {
-        let why = "No payloads are kept: set archive.keep in the configuration.";
-        return Problem::new(StatusCode::CONFLICT, "no-archive", "No archive", why).into_response();
-    }
-    match request.run(&operations.0.pipeline).await {
-        Ok(report) => json_response(StatusCode::OK, &report),
-        Err(error) => commands::unavailable(&error),
-    }
-}
-
-/// A payload in hexadecimal or base64, and what is around it.
-const MAX_TRIAL: usize = 256 * 1024;
-
-async fn traces(
-    State(operations): State<Operations>,
-    Query(query): Query<TraceQuery>,
-    headers: HeaderMap,
-) -> Response {
-    if !operations.0.token.proves(&headers, "") {
-        return unauthorized();
-    }
-    let limit = query.limit.unwrap_or(100).min(1000);
-    let traces: Vec<Value> =
-        operations.0.pipeline.traces.after(query.after, limit).iter().map(trace_json).collect();
-    json_response(StatusCode::OK, &Value::Array(traces))
-}
-
-/// What became of a message, and why.
-pub(crate) fn words(verdict: &Verdict) -> (&'static str, Option<&'static str>) {
-    match verdict {
-        Verdict::Delivered => ("delivered", None),
-        Verdict::Stored => ("stored", None),
-        Verdict::Duplicate => ("duplicate", None),
-        Verdict::Rejected(reason) => ("dead-letter", Some(reason.as_str())),
-        Verdict::Retry(_) => ("retry", None),
-    }
-}
-
-fn trace_json(trace: &Trace) -> Value {
-    let (end, reason) = match &trace.end {
-        End::Verdict(verdict) => words(verdict),
-        End::Refused(refusal) => ("refused", Some(refusal.as_str())),
-    };
-    let steps: Vec<Value> =
-        trace.steps.iter().map(|(step, micros)| json!({ "step": step.as_str(), "micros": micros })).collect();
-    json!({
-        "number": trace.number,
-        "request": trace.request,
-        "at": trace.at.to_string(),
-        "integration": trace.integration.as_str(),
-        "message": trace.message.map(|id| id.to_string()),
-        "device": trace.device.as_ref().map(bridge_core::DeviceId::as_str),
-        "kind": trace.kind.map(bridge_core::Kind::as_str),
-        "end": end,
-        "reason": reason,
-        "detail": trace.detail,
-        "steps": steps,
-    })
-}
-
-fn unauthorized() -> Response {
-    let detail = "The request does not prove the operator's token.";
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail).into_response()
-}
-
-fn malformed(why: String) -> Response {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request", why).into_response()
 }
 
 fn json_response(code: StatusCode, body: &Value) -> Response {

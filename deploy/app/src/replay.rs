@@ -8,6 +8,7 @@ use bridge_core::{DeviceId, Message, Timestamp, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::admin::Fault;
 use crate::tryout::values;
 
 /// Which payloads, and whether to send what becomes of them.
@@ -19,9 +20,10 @@ pub(crate) struct ReplayRequest {
     dry_run: bool,
 }
 
+/// The JSON form: `from` and `to` (RFC 3339; `to` may be absent for now), `device`, `after`, `limit`, `dryRun`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Body {
+pub(crate) struct ReplayBody {
     device: Option<String>,
     from: String,
     to: Option<String>,
@@ -41,21 +43,19 @@ fn usual_limit() -> usize {
 }
 
 impl ReplayRequest {
-    /// Reads the JSON form: `from` and `to` (RFC 3339; `to` may be absent for now), `device`, `after`, `limit`, `dryRun`.
+    /// Reads the JSON form.
     ///
     /// # Errors
-    /// A sentence for its author.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
-        let body: Body = serde_json::from_slice(body)
-            .map_err(|error| format!("The body is not what it should be: {error}."))?;
-        let time = |name, text: &str| {
-            Timestamp::parse_rfc3339(text).ok_or_else(|| format!("{name:?} is not a time of RFC 3339."))
+    /// What is wrong with it.
+    pub(crate) fn of(body: &ReplayBody) -> Result<Self, Fault> {
+        let time = |at, text: &str| {
+            Timestamp::parse_rfc3339(text).ok_or_else(|| Fault::at(at, "is not a time of RFC 3339"))
         };
         let device = body.device.as_deref().map(DeviceId::parse).transpose();
         let filter = ArchiveFilter {
-            device: device.map_err(|error| format!("\"device\" {error}."))?,
-            from: time("from", &body.from)?,
-            to: body.to.as_deref().map_or_else(|| Ok(Timestamp::LATEST), |to| time("to", to))?,
+            device: device.map_err(|error| Fault::at("/device", error.to_string()))?,
+            from: time("/from", &body.from)?,
+            to: body.to.as_deref().map_or_else(|| Ok(Timestamp::LATEST), |to| time("/to", to))?,
         };
         Ok(Self { filter, after: body.after, limit: body.limit.clamp(1, MOST), dry_run: body.dry_run })
     }
@@ -123,7 +123,7 @@ fn result(device: &str, at: Timestamp, correction: &Correction) -> Value {
         Correction::Made { messages, verdict } => {
             result["messages"] = messages.iter().map(|made| message(made)).collect();
             if let Some(verdict) = verdict {
-                let (end, reason) = crate::ops::words(verdict);
+                let (end, reason) = crate::admin::words(verdict);
                 (result["end"], result["reason"]) = (end.into(), reason.into());
             }
         }
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_or_refused_with_the_reason() {
-        let parse = |body: &str| ReplayRequest::parse(body.as_bytes());
+        let parse = |body: &str| ReplayRequest::of(&serde_json::from_str(body).unwrap());
         let request =
             parse(r#"{"device":"d1","from":"2026-01-01T00:00:00Z","limit":9999,"dryRun":true}"#).unwrap();
         assert_eq!((request.limit, request.dry_run, request.after), (MOST, true, 0));
@@ -156,14 +156,12 @@ mod tests {
             (request.filter.device.as_ref().unwrap().as_str(), request.filter.to),
             ("d1", Timestamp::LATEST)
         );
-        for (body, why) in [
-            ("{}", "missing field `from`"),
-            (r#"{"from":"yesterday"}"#, "\"from\" is not a time"),
-            (r#"{"from":"2026-01-01T00:00:00Z","to":"x"}"#, "\"to\" is not a time"),
-            (r#"{"from":"2026-01-01T00:00:00Z","device":"a/b"}"#, "\"device\" "),
-            (r#"{"from":"2026-01-01T00:00:00Z","devices":"a"}"#, "unknown field"),
+        for (body, pointer) in [
+            (r#"{"from":"yesterday"}"#, "/from"),
+            (r#"{"from":"2026-01-01T00:00:00Z","to":"x"}"#, "/to"),
+            (r#"{"from":"2026-01-01T00:00:00Z","device":"a/b"}"#, "/device"),
         ] {
-            assert!(parse(body).is_err_and(|error| error.contains(why)), "{body}");
+            assert_eq!(parse(body).unwrap_err().pointer, pointer, "{body}");
         }
     }
 }

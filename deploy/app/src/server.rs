@@ -30,24 +30,25 @@ pub struct ServerLimits {
 /// What answers requests.
 #[derive(Clone)]
 pub struct Front {
-    /// Webhooks: asked first, because they are nearly all there is.
-    pub(crate) receiver: Receiver,
-    /// Devices: second, for the same reason.
-    pub(crate) device_api: DeviceApi,
+    /// Webhooks, asked first, because they are nearly all there is; and devices, second, for the same reason. Operators'
+    /// listener has neither.
+    pub(crate) sources: Option<(Receiver, DeviceApi)>,
     /// Everything else.
     pub(crate) router: Router,
 }
 
 impl Front {
-    async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
-        if Receiver::is_webhook(request.uri().path()) {
-            return self.receiver.answer(request, Some(peer)).await;
+    async fn answer(&self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Response {
+        if let Some((receiver, device_api)) = &self.sources {
+            if Receiver::is_webhook(request.uri().path()) {
+                return receiver.answer(request, Some(peer)).await;
+            }
+            request.extensions_mut().insert(ConnectInfo(peer));
+            if DeviceApi::is_ours(request.uri().path()) {
+                return device_api.answer(request).await;
+            }
         }
-        if DeviceApi::is_ours(request.uri().path()) {
-            return self.device_api.answer(request).await;
-        }
-        let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let request = request.map(axum::body::Body::new);
         match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

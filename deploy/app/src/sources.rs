@@ -6,13 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use bridge_core::counters::IntegrationCounters;
 use bridge_core::pipeline::Integration as CoreIntegration;
-use webhook::connector::{AuthKind, Connector, WayDown};
+use webhook::connector::{AuthKind, Connector, Setting, SettingError, WayDown};
 use webhook::connectors;
 use webhook::receiver::{Auth, LogGate, SecretDigest, Source, SourceTable};
 
 use crate::config::{
     Auth as AuthConfig, AuthScheme, Cidr, Config, ConnectorInfo, Integration, Proof, SettingMistake,
-    WayDownInfo,
+    WayDownInfo, WayManner,
 };
 
 /// What the configuration must know of every connector.
@@ -34,29 +34,33 @@ fn info(connector: &'static dyn Connector) -> ConnectorInfo<'static> {
         auth: connector.auth().iter().map(scheme).collect(),
         settings: connector.settings().iter().map(|setting| (setting.key, setting.help)).collect(),
         downlink: connector.downlink().map(way_down),
-        check: Some(Box::new(|settings| {
-            let errors = connector.configure(settings).err().unwrap_or_default();
-            errors
-                .into_iter()
-                .map(|error| SettingMistake { key: error.key.to_owned(), message: error.message })
-                .collect()
-        })),
+        check: Some(Box::new(|settings| mistakes(connector.configure(settings).err()))),
     }
 }
 
 fn way_down(way: &'static WayDown) -> WayDownInfo<'static> {
-    WayDownInfo {
-        default_url: way.default_url,
-        token: way.token,
-        settings: way.settings.iter().map(|setting| (setting.key, setting.help)).collect(),
-        check: Box::new(|url, settings| {
-            let errors = (way.make)(url, settings).err().unwrap_or_default();
-            errors
-                .into_iter()
-                .map(|error| SettingMistake { key: error.key.to_owned(), message: error.message })
-                .collect()
-        }),
+    let known = |settings: &'static [Setting]| settings.iter().map(|setting| (setting.key, setting.help));
+    match way {
+        WayDown::Api(api) => WayDownInfo {
+            manner: WayManner::Api {
+                default_url: api.default_url,
+                token: api.token,
+                announces: api.announced.as_ref().map(|announces| announces.settings),
+            },
+            settings: known(api.settings).collect(),
+            check: Box::new(|url, settings| mistakes((api.make)(url, settings).err())),
+        },
+        WayDown::Mailbox(mailbox) => WayDownInfo {
+            manner: WayManner::Mailbox { example: mailbox.example },
+            settings: known(mailbox.settings).collect(),
+            check: Box::new(|_, settings| mistakes((mailbox.make)(settings).err())),
+        },
     }
+}
+
+fn mistakes(errors: Option<Vec<SettingError>>) -> Vec<SettingMistake> {
+    let errors = errors.unwrap_or_default().into_iter();
+    errors.map(|error| SettingMistake { key: error.key.to_owned(), message: error.message }).collect()
 }
 
 /// The table of sources. Counters of integrations that were there before go on.
@@ -96,6 +100,10 @@ fn source(integration: &Integration, before: Option<&SourceTable>) -> anyhow::Re
             .rate
             .and_then(std::num::NonZeroU32::new)
             .map(webhook::receiver::RateLimit::per_second),
+        device_rate: integration
+            .device_rate
+            .and_then(std::num::NonZeroU32::new)
+            .map(webhook::receiver::RateLimits::per_second),
         refusal_log: LogGate::default(),
     })
 }

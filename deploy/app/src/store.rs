@@ -2,15 +2,32 @@
 
 use std::sync::Arc;
 
-use bridge_core::ports::{Archive, Commands, Credentials, DeadLetters, Dedup, Outbox, Registry, Twins};
+use bridge_core::ports::{
+    Archive, Commands, Credentials, DeadLetters, Dedup, Outbox, Registry, Subscriptions, Twins, Vault,
+};
 use store_embedded::{EmbeddedStore, Mode};
 
 use crate::config::{Config, StoreKind};
 
 /// Every port of the store.
-pub trait Store: Archive + Commands + Credentials + DeadLetters + Dedup + Outbox + Registry + Twins {}
+pub trait Store:
+    Archive + Commands + Credentials + DeadLetters + Dedup + Outbox + Registry + Subscriptions + Twins + Vault
+{
+}
 
-impl<S: Archive + Commands + Credentials + DeadLetters + Dedup + Outbox + Registry + Twins> Store for S {}
+impl<S> Store for S where
+    S: Archive
+        + Commands
+        + Credentials
+        + DeadLetters
+        + Dedup
+        + Outbox
+        + Registry
+        + Subscriptions
+        + Twins
+        + Vault
+{
+}
 
 /// The store for the bridge itself, which is its only owner from then on.
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {

@@ -9,6 +9,8 @@ use codec::{Codec, CodecSet, Context, Input, TrialCount};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::admin::Fault;
+
 /// A payload to be tried.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -40,43 +42,32 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Reads the JSON form.
-    ///
-    /// # Errors
-    /// A sentence for its author.
-    pub fn parse(body: &[u8]) -> Result<Self, String> {
-        let trial: Self = serde_json::from_slice(body)
-            .map_err(|error| format!("The body is not what it should be: {error}."))?;
-        trial.bytes()?;
-        trial.time()?;
-        Ok(trial)
+    /// Whether it says a payload, and when it came.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        self.bytes()?;
+        self.time().map(drop)
     }
 
-    /// The payload.
-    ///
-    /// # Errors
-    /// A sentence for its author.
-    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+    fn bytes(&self) -> Result<Vec<u8>, Fault> {
         match (&self.hex, &self.base64, &self.text) {
-            (Some(hex), None, None) => parse_hex(hex),
-            (None, Some(text), None) => {
-                BASE64_STANDARD.decode(text.trim()).map_err(|_| "\"base64\" is not base64.".to_owned())
-            }
+            (Some(hex), None, None) => parse_hex(hex).map_err(|why| Fault::at("/hex", why)),
+            (None, Some(text), None) => parse_base64(text).map_err(|why| Fault::at("/base64", why)),
             (None, None, Some(text)) => Ok(text.as_bytes().to_vec()),
-            _ => Err("Give one of \"hex\", \"base64\" and \"text\".".into()),
+            _ => Err(Fault::at("", "must hold one of \"hex\", \"base64\" and \"text\"")),
         }
     }
 
-    fn time(&self) -> Result<Option<Timestamp>, String> {
+    fn time(&self) -> Result<Option<Timestamp>, Fault> {
         let Some(text) = &self.received_at else { return Ok(None) };
-        Timestamp::parse_rfc3339(text).map(Some).ok_or_else(|| "\"receivedAt\" is not RFC 3339.".to_owned())
+        let fault = || Fault::at("/receivedAt", "is not a time of RFC 3339");
+        Timestamp::parse_rfc3339(text).map(Some).ok_or_else(fault)
     }
 
     /// Every step, and the messages that would go to the hub.
     pub async fn run(&self, codec: &Codec, now: Timestamp) -> Value {
         let bytes = match self.bytes() {
             Ok(bytes) => bytes,
-            Err(why) => return json!({ "errors": [why] }),
+            Err(fault) => return json!({ "errors": [fault.detail] }),
         };
         let received_at = self.time().ok().flatten().unwrap_or(now);
         let input = Input { bytes: &bytes, port: self.port, received_at };
@@ -118,9 +109,17 @@ pub fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
         Some(digits) if digits.len().is_multiple_of(2) => {
             Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
         }
-        Some(_) => Err("The hexadecimal digits do not come in pairs.".into()),
-        None => Err("A payload is written in hexadecimal digits, such as 01aa.".into()),
+        Some(_) => Err("the hexadecimal digits do not come in pairs".into()),
+        None => Err("a payload is written in hexadecimal digits, such as 01aa".into()),
     }
+}
+
+/// Standard base64 (RFC 4648 section 4).
+///
+/// # Errors
+/// A sentence for its author.
+pub fn parse_base64(text: &str) -> Result<Vec<u8>, String> {
+    BASE64_STANDARD.decode(text.trim()).map_err(|_| "this is not base64".to_owned())
 }
 
 /// The codecs by name, and the trials among them.
@@ -203,20 +202,21 @@ mod tests {
 
     #[test]
     fn payloads_are_written_in_three_ways() {
-        let bytes = |body: &str| Trial::parse(body.as_bytes()).and_then(|trial| trial.bytes());
+        let read = |body: &str| serde_json::from_str::<Trial>(body).unwrap();
+        let bytes = |body: &str| read(body).bytes();
         assert_eq!(bytes(r#"{"hex":"0x01 Aa:ff"}"#), Ok(vec![1, 0xAA, 0xFF]));
         assert_eq!(bytes(r#"{"base64":"AQI="}"#), Ok(vec![1, 2]));
         assert_eq!(bytes(r#"{"text":"21.5"}"#), Ok(b"21.5".to_vec()));
-        for wrong in [
-            r#"{"hex":"1"}"#,
-            r#"{"hex":"xx"}"#,
-            r#"{}"#,
-            r#"{"hex":"01","text":"a"}"#,
-            r#"{"hexx":"01"}"#,
-            "[]",
+        for (wrong, pointer) in [
+            (r#"{"hex":"1"}"#, "/hex"),
+            (r#"{"hex":"xx"}"#, "/hex"),
+            (r#"{"base64":"-"}"#, "/base64"),
+            (r#"{}"#, ""),
+            (r#"{"hex":"01","text":"a"}"#, ""),
         ] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
+            assert_eq!(bytes(wrong).unwrap_err().pointer, pointer, "{wrong}");
         }
-        assert!(Trial::parse(br#"{"hex":"01","receivedAt":"yesterday"}"#).is_err());
+        let late = read(r#"{"hex":"01","receivedAt":"yesterday"}"#);
+        assert_eq!(late.check().unwrap_err().pointer, "/receivedAt");
     }
 }

@@ -104,7 +104,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Commands(command) => commands::command(command, &config).await?,
                 Command::Devices(command) => {
                     let store = app::open_tool_store(&config).await?;
-                    commands::devices(command, &*store, &*store, &*store, &config).await?
+                    commands::devices(command, &*store, &*store, (&*store, &*store), &config).await?
                 }
                 Command::DeadLetters(command) => {
                     commands::dead_letters(command, &*app::open_tool_store(&config).await?).await?

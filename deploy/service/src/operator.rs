@@ -23,29 +23,29 @@ impl Operator {
         let path = app::operator_token_path(config);
         let token = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}; has the service been started?", path.display()))?;
-        let mut server = config.http.listen;
+        let mut server = config.admin.listen;
         if server.ip().is_unspecified() {
             server.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
         Ok(Self { server, token: token.trim().to_owned() })
     }
 
-    /// `GET /operator/…`.
+    /// `GET /admin/v1/…`.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::GET, path, Bytes::new()).await
     }
 
-    /// `POST /operator/…` with JSON.
+    /// `POST /admin/v1/…` with JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::POST, path, body.to_string().into()).await
     }
 
-    /// `PATCH /operator/…` with JSON.
+    /// `PATCH /admin/v1/…` with JSON.
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::PATCH, path, body.to_string().into()).await
     }
 
-    /// `DELETE /operator/…`.
+    /// `DELETE /admin/v1/…`.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::DELETE, path, Bytes::new()).await
     }
@@ -53,8 +53,9 @@ impl Operator {
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("/operator/{path}"))
+            .uri(format!("/admin/v1/{path}"))
             .header(header::HOST, self.server.to_string())
+            .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .body(Full::new(body))?;
         let answer = http_client::send(self.server, request).await?;

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use app::config::Config;
-use app::{App, ServerLimits};
-use tokio::net::TcpListener;
+use app::{App, Closing, ServerLimits};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -49,42 +49,75 @@ fn reload(app: &App, path: Option<&PathBuf>) {
 /// A bridge that serves.
 pub(crate) struct Running {
     pub(crate) app: App,
-    /// Where it listens.
+    /// Where it listens for everybody but operators.
     pub(crate) address: SocketAddr,
     shutdown: watch::Sender<bool>,
-    server: tokio::task::JoinHandle<()>,
+    servers: [tokio::task::JoinHandle<()>; 2],
+    coap: Option<tokio::task::JoinHandle<()>>,
 }
+
+/// Connections of operators at once; more wait.
+const OPERATORS: usize = 256;
 
 impl Running {
     /// Opens the bridge, then binds, then serves.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         let begun = Instant::now();
         let app = App::open(config).await?;
-        let listen = config.http.listen;
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-        let address = listener.local_addr()?;
+        // Whoever sees the other one answer can count on this one.
+        let (admin_listener, admin) = bind(config.admin.listen).await?;
+        let (listener, address) = bind(config.http.listen).await?;
         let (shutdown, closing) = watch::channel(false);
+        let coap = match app.coap() {
+            None => None,
+            Some(api) => {
+                let listen = config.coap.listen;
+                let socket = UdpSocket::bind(listen)
+                    .await
+                    .with_context(|| format!("cannot listen on {listen} (coap)"))?;
+                let address = socket.local_addr()?;
+                tracing::info!(%address, "CoAP");
+                let closing = Closing { begins: closing.clone(), grace: config.delivery.shutdown_wait };
+                Some(tokio::spawn(app::serve_coap(socket, api, closing)))
+            }
+        };
         let limits = ServerLimits {
             max_connections: config.http.max_connections,
             header_timeout: config.http.header_timeout,
         };
-        let server = app::serve(listener, app.front(), limits, closing, config.delivery.shutdown_wait);
-        let server = tokio::spawn(server);
+        let admin_limits = ServerLimits { max_connections: OPERATORS, ..limits };
+        let grace = config.delivery.shutdown_wait;
+        let servers = [
+            tokio::spawn(app::serve(listener, app.front(), limits, closing.clone(), grace)),
+            tokio::spawn(app::serve(admin_listener, app.admin_front(), admin_limits, closing, grace)),
+        ];
         let ms = begun.elapsed().as_millis() as u64;
-        tracing::info!(%address, integrations = config.integrations.len(), started_ms = ms, "ready");
-        Ok(Self { app, address, shutdown, server })
+        tracing::info!(%address, %admin, integrations = config.integrations.len(), started_ms = ms, "ready");
+        Ok(Self { app, address, shutdown, servers, coap })
     }
 
     /// Lets requests end, then drains.
     pub(crate) async fn stop(self) {
         self.app.set_closing();
         self.shutdown.send_replace(true);
-        if let Err(error) = self.server.await {
-            tracing::error!(%error, "the server failed");
+        for server in self.servers {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the server failed");
+            }
+        }
+        if let Some(coap) = self.coap
+            && let Err(error) = coap.await
+        {
+            tracing::error!(%error, "the CoAP server failed");
         }
         self.app.drain().await;
     }
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// SIGTERM and SIGINT.

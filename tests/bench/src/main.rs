@@ -1,10 +1,11 @@
-//! The bridge and its codecs against their floors. The bridge's: a bare HTTP server that publishes each body and awaits its PUBACK. Same machine, same
-//! broker, same load, alternating in one run; what is printed are ratios. `codecs` as an argument leaves the bridge's out.
-//! Not a test.
+//! The bridge, its codecs and its commands against their floors. The bridge's: a bare HTTP server that publishes each body
+//! and awaits its PUBACK. Same machine, same broker, same load, alternating in one run; what is printed are ratios. `codecs`
+//! or `commands` as an argument leaves the others out. Not a test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
 mod codecs;
+mod commands;
 mod floor;
 mod load;
 mod process;
@@ -29,6 +30,9 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let (_broker, mqtt) = start_broker(folder.path()).await;
 
+    if arguments.iter().any(|argument| argument == "commands") {
+        return commands::run(folder.path(), time).await;
+    }
     if arguments.iter().any(|argument| argument == "codecs") {
         codecs::run().unwrap();
         return decoding(mqtt, time).await;
@@ -38,6 +42,7 @@ async fn main() {
     far(mqtt, time).await;
     codecs::run().unwrap();
     decoding(mqtt, time).await;
+    commands::run(folder.path(), time).await;
 }
 
 /// 64 connections, the broker on the same machine.

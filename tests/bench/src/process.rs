@@ -125,9 +125,10 @@ impl Bridge {
 
     async fn start_as(mqtt: u16, hub: &str, sections: &str, integration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let (port, admin) = (free_port(), free_port());
         let config = format!(
             "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+             [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
              [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n{hub}{sections}[integrations.farm]\nconnector = \"ttn\"\n\
              auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n{integration}"
         );

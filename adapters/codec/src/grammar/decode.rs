@@ -1,6 +1,5 @@
 //! Reads the fields of a grammar from a payload. Not here: where they are, which the grammar has worked out.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use bridge_core::measurement::Measurement;
@@ -8,36 +7,29 @@ use serde_json::Value;
 
 use super::{Field, Kind, NumberKind};
 use crate::Outcome;
-use crate::gather::{Gather, Warnings, exact_integer, finite};
+use crate::gather::{Warnings, exact_integer, finite};
 
 /// Reads every field that is inside the payload.
 pub(super) fn decode(fields: &[Field], payload: &[u8]) -> Outcome {
-    let (mut gather, mut warnings) = (Gather::default(), Warnings::default());
-    let names: HashSet<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-    // A name that occurs twice was warned of when the grammar was read: only its last field counts.
-    let mut seen = HashSet::new();
-    let mut counts: Vec<&Field> =
-        fields.iter().rev().filter(|field| seen.insert(field.name.as_str())).collect();
-    counts.reverse();
-    for Field { name, offset, kind } in counts {
+    let (mut measurements, mut warnings) = (Vec::with_capacity(fields.len()), Warnings::default());
+    for Field { name, offset, kind, hex_name } in fields {
         let Some(bytes) = payload.get(*offset..).and_then(|rest| rest.get(..kind.bytes())) else {
-            warnings.push(format!("{name} lies beyond the end of the payload"));
+            warnings.push_with(|| format!("{name} lies beyond the end of the payload"));
             continue;
         };
         let Some(value) = value(*kind, bytes) else {
-            warnings.push(format!("{name} is not a finite number"));
+            warnings.push_with(|| format!("{name} is not a finite number"));
             continue;
         };
-        gather.set(Measurement::new(name.clone(), value), &mut warnings);
+        measurements.push(Measurement::new(name.clone(), value));
         if matches!(kind, Kind::Char(_)) && !bytes.is_ascii() {
-            warnings.push(format!("{name} is not ASCII"));
-            let hex_name = format!("{name}_hex");
-            if !names.contains(hex_name.as_str()) {
-                gather.set(Measurement::new(hex_name, hex(bytes)), &mut warnings);
+            warnings.push_with(|| format!("{name} is not ASCII"));
+            if let Some(hex_name) = hex_name {
+                measurements.push(Measurement::new(hex_name.clone(), hex(bytes)));
             }
         }
     }
-    Outcome { warnings: warnings.into_lines(), ..Outcome::of(gather.into_measurements()) }
+    Outcome { warnings: warnings.into_lines(), ..Outcome::of(measurements) }
 }
 
 /// The value of exactly these bytes; none when it is NaN or infinite.

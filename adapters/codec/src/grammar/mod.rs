@@ -12,6 +12,7 @@ use crate::{Input, Outcome};
 /// A grammar that has been read: every field has its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grammar {
+    /// Each name once.
     fields: Vec<Field>,
     warnings: Vec<String>,
 }
@@ -23,6 +24,8 @@ struct Field {
     /// Where its first byte is.
     offset: usize,
     kind: Kind,
+    /// Of the bytes of a text that is not ASCII, where no field has it already.
+    hex_name: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

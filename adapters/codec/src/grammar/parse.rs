@@ -40,12 +40,28 @@ pub(super) fn parse(text: &str) -> Result<Grammar, GrammarError> {
             grammar.warnings.push(warning);
         }
         let offset = index.unwrap_or_else(|| place_after(previous, kind));
-        grammar.fields.push(Field { name: name.to_owned(), offset, kind });
+        grammar.fields.push(Field { name: name.to_owned(), offset, kind, hex_name: None });
     }
     if grammar.fields.is_empty() {
         return Err(GrammarError { position: 1, reason: "there is no field".into() });
     }
-    Ok(grammar)
+    Ok(settled(grammar, &mut names))
+}
+
+/// Of a name that occurs twice only the last field counts. `names` are all of them.
+fn settled(mut grammar: Grammar, names: &mut HashSet<&str>) -> Grammar {
+    for field in grammar.fields.iter_mut().filter(|field| matches!(field.kind, Kind::Char(_))) {
+        let hex_name = format!("{}_hex", field.name);
+        field.hex_name = (!names.contains(hex_name.as_str())).then_some(hex_name);
+    }
+    let mut last_first: Vec<Field> = Vec::with_capacity(names.len());
+    for field in grammar.fields.into_iter().rev() {
+        if names.remove(field.name.as_str()) {
+            last_first.push(field);
+        }
+    }
+    last_first.reverse();
+    Grammar { fields: last_first, warnings: grammar.warnings }
 }
 
 /// Where a field without an index is: a bool in the last byte of the field before it, anything else after it.

@@ -1,40 +1,49 @@
 //! One call: arguments in the style that the function wants, and its return value as an answer. Not here: the deadline
 //! and the state between calls ([`super::realm`]).
 
-use rquickjs::{Ctx, Function as JsFunction, Object, Type, Value};
+use rquickjs::function::Args;
+use rquickjs::{Ctx, Object, Type, Value};
 use serde_json::{Map, Value as Json};
 
 use super::answer::{Answer, Decoded, Encoded, Normalized};
+use super::context::Handles;
 use super::input::CallInput;
 use super::read::{Path, Reader, Stop, Tools, field, kind};
-use super::realm::Handles;
-use super::script::{Entry, Function, Style};
+use super::script::{Entry, Function, Shape, Style};
 
-/// Calls `entry` and reads what it returns.
+/// Calls `entry` and reads what it returns. `here` says that this is the caller's own thread.
 pub(super) fn run<'js>(
     ctx: &Ctx<'js>,
     handles: &Handles<'_, 'js>,
-    with_module: bool,
+    shape: Shape,
+    here: bool,
     entry: Entry,
     function: Function,
     input: &CallInput,
 ) -> Result<Answer, Stop> {
-    let found: Option<JsFunction<'js>> =
-        handles.entry().call((handles.factory(), entry.name, with_module))?;
-    let Some(found) = found else {
+    let mut args = Args::new(ctx.clone(), 14);
+    args.push_arg(handles.factory())?;
+    args.push_arg(shape.place(function))?;
+    args.push_arg(shape.wants_module.then_some(entry.name))?;
+    args.push_arg(here)?;
+    args.push_arg(entry.style as i32)?;
+    let from_data = matches!(function, Function::EncodeDownlink | Function::NormalizeUplink);
+    if from_data && entry.style != Style::Object {
+        args.push_arg(input.data_value(ctx)?)?;
+    } else {
+        args.push_arg(input.bytes_array(ctx)?)?;
+    }
+    args.push_arg(input.port_value(ctx))?;
+    if entry.style == Style::Object {
+        input.push_object(ctx, shape, &mut args)?;
+    } else {
+        args.push_arg(())?;
+        args.push_arg(input.variables_object(ctx)?)?;
+    }
+    let returned: Value<'js> = handles.invoke().call_arg(args)?;
+    if &returned == handles.missing() {
         return Err(Stop::Strange(format!("{} is there in some calls and not in others", entry.name)));
-    };
-    let subject = || -> rquickjs::Result<Value<'js>> {
-        match function {
-            Function::EncodeDownlink | Function::NormalizeUplink => input.data_value(ctx),
-            Function::DecodeUplink | Function::DecodeDownlink => Ok(input.bytes_array(ctx)?.into_value()),
-        }
-    };
-    let returned: Value<'js> = match entry.style {
-        Style::Object => found.call((input.to_object(ctx, handles.input())?,))?,
-        Style::PortFirst => found.call((input.port_value(ctx), subject()?, input.variables_object(ctx)?))?,
-        Style::PortLast => found.call((subject()?, input.port_value(ctx)))?,
-    };
+    }
     let mut reader = Reader::new(Tools {
         exotic: handles.exotic(),
         well_formed: handles.well_formed(),

@@ -14,7 +14,7 @@ use futures_channel::oneshot;
 use super::answer::Answer;
 use super::error::{Fault, ScriptError};
 use super::input::CallInput;
-use super::realm::{self, Realm};
+use super::realm::{self, Place, Realm};
 use super::scheduler::{self, Done, Job, Patience, Scheduler, Work, hung, lock};
 use super::script::{Entry, Function, Inner, Script, Shape};
 use super::watchdog;
@@ -22,6 +22,8 @@ use super::watchdog;
 const SOURCE_LIMIT: usize = 256 * 1024;
 /// A call may take so many deadlines before its thread is left behind.
 const PATIENCE: u32 = 10;
+/// The deadline on a caller's thread, where a call that is thrown out is made again.
+const HERE: Duration = Duration::from_millis(2);
 /// Loading is the host's own work and a parser's; milliseconds, where nobody else computes.
 const LOADING: Duration = Duration::from_secs(2);
 /// Shorter than two wake-ups of a thread, longer than a usual call.
@@ -36,12 +38,16 @@ pub struct HostConfig {
     pub deadline: Duration,
     /// Heap of one script's engine, in bytes. An engine takes 190 kB of it by itself.
     pub heap_bytes: usize,
-    /// Engines that are kept between calls, at some 400 kB each. A script beyond them is loaded again (2 ms).
+    /// Engines that are kept between calls, at some 400 kB each. A script has one, or one for each thread when it is
+    /// called by many at a time. One that finds none is loaded again (4 ms).
     pub loaded: usize,
     /// Calls that may wait, per thread; half of them of one script.
     pub queue: usize,
     /// Threads that may hang at the same time before they are no longer replaced.
     pub abandoned: usize,
+    /// Scripts that were quick for a while run on the thread of their caller. Not for scripts of authors who may want
+    /// to do harm: see the limits of it in [`crate::js`].
+    pub inline: bool,
 }
 
 impl Default for HostConfig {
@@ -53,6 +59,7 @@ impl Default for HostConfig {
             loaded: 256,
             queue: 256,
             abandoned: 8,
+            inline: true,
         }
     }
 }
@@ -78,13 +85,13 @@ pub struct JsHost(Arc<Shared>);
 /// What the threads of the host share.
 pub(super) struct Shared {
     pub(super) scheduler: Scheduler,
-    config: HostConfig,
+    pub(super) config: HostConfig,
     /// Name and source of scripts that hung.
     refused: Mutex<Vec<Arc<Inner>>>,
     loaded: Mutex<Vec<Weak<Inner>>>,
     ids: AtomicU64,
     calls: AtomicU64,
-    spin: Duration,
+    pub(super) spin: Duration,
 }
 
 impl JsHost {
@@ -144,7 +151,8 @@ impl JsHost {
         }
     }
 
-    /// Calls a function of a script. Dropping the future before the call has begun takes it back.
+    /// Calls a function of a script: now and here when the script has earned it, else on a thread of the host. Dropping
+    /// the future before a call there has begun takes it back.
     ///
     /// # Errors
     /// See [`ScriptError`]; it costs other scripts nothing.
@@ -154,9 +162,14 @@ impl JsHost {
         function: Function,
         input: CallInput,
     ) -> impl Future<Output = Result<Answer, ScriptError>> + Send + use<> {
-        let reply = self.0.ask(script, function, input);
+        let asked = self.0.ask(script, function, input);
         let inner = Arc::clone(&script.inner);
-        async move { answer(&inner, reply?.await.ok()) }
+        async move {
+            match asked? {
+                Asked::Answered(answer) => Ok(answer),
+                Asked::Waiting(reply) => answer(&inner, reply.await.ok()),
+            }
+        }
     }
 
     /// The same, on a thread that may wait.
@@ -169,16 +182,17 @@ impl JsHost {
         function: Function,
         input: CallInput,
     ) -> Result<Answer, ScriptError> {
-        let reply = self.0.ask(script, function, input)?;
-        answer(&script.inner, self.0.wait(reply))
+        match self.0.ask(script, function, input)? {
+            Asked::Answered(answer) => Ok(answer),
+            Asked::Waiting(reply) => answer(&script.inner, self.0.wait(reply)),
+        }
     }
 
     /// How the host is now.
     pub fn stats(&self) -> Stats {
         let (workers, abandoned, queued) = self.0.scheduler.counts();
-        let kept =
-            |script: &Weak<Inner>| script.upgrade().is_some_and(|script| lock(&script.realm).is_some());
-        let loaded = lock(&self.0.loaded).iter().filter(|script| kept(script)).count();
+        let loaded =
+            lock(&self.0.loaded).iter().filter_map(Weak::upgrade).map(|script| script.engines.count()).sum();
         Stats { workers, abandoned, queued, loaded }
     }
 }
@@ -197,6 +211,12 @@ impl std::fmt::Debug for Shared {
 
 type Receiver = oneshot::Receiver<Result<Done, ScriptError>>;
 
+/// How far a call has come.
+enum Asked {
+    Answered(Answer),
+    Waiting(Receiver),
+}
+
 impl Shared {
     /// Does one job, on a thread of the host.
     pub(super) fn run(
@@ -208,21 +228,21 @@ impl Shared {
         match work {
             Work::Check => realm::check(script, self.limits()).map(Done::Checked),
             Work::Call { shape, entry, function, input } => {
-                // The lock is not held while it is loaded: that takes another's.
-                let kept = lock(&script.realm).take();
-                let realm = match kept {
+                let mut engine = script.engines.take_turn(self.config.workers);
+                let realm = match engine.take() {
                     Some(realm) => realm,
                     None => self.load(script, shape)?,
                 };
                 // Not dropped when the engine's wrapper panics, as it may panic again.
                 let mut realm = ManuallyDrop::new(realm);
                 patience.set(self.patience());
-                let (answer, keep) = realm.call(script, entry, function, &input);
+                let called = realm.call(script, entry, function, &input, Place::Worker);
                 let realm = ManuallyDrop::into_inner(realm);
-                if keep {
-                    *lock(&script.realm) = Some(realm);
+                if called.keep {
+                    *engine = Some(realm);
                 }
-                answer.map(Done::Answered)
+                script.standing.record(called.took, called.light);
+                called.answer.map(Done::Answered)
             }
         }
     }
@@ -241,7 +261,7 @@ impl Shared {
         lock(&self.refused).extend(scripts);
     }
 
-    fn ask(&self, script: &Script, function: Function, input: CallInput) -> Result<Receiver, ScriptError> {
+    fn ask(&self, script: &Script, function: Function, input: CallInput) -> Result<Asked, ScriptError> {
         let inner = &script.inner;
         let Some(entry) = script.shape.entries[function as usize] else {
             return Err(missing(inner, function));
@@ -250,7 +270,10 @@ impl Shared {
             return Err(hung(inner));
         }
         inner.used.store(self.calls.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        Ok(self.submit(inner, call(script.shape, entry, function, input)))
+        match self.call_here(script, entry, function, &input) {
+            Some(answer) => answer.map(Asked::Answered),
+            None => Ok(Asked::Waiting(self.submit(inner, call(script.shape, entry, function, input)))),
+        }
     }
 
     fn submit(&self, script: &Arc<Inner>, work: Work) -> Receiver {
@@ -264,27 +287,29 @@ impl Shared {
         let mut loaded = lock(&self.loaded);
         loaded.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(script)));
         loaded.push(Arc::downgrade(script));
-        if loaded.len() <= self.config.loaded.max(1) {
-            return Ok(realm);
+        let mut scripts: Vec<Arc<Inner>> = loaded.iter().filter_map(Weak::upgrade).collect();
+        // This one's place is locked, so it counts.
+        let mut engines: usize = scripts.iter().map(|script| script.engines.count()).sum();
+        scripts.retain(|other| other.id != script.id);
+        scripts.sort_by_key(|other| other.used.load(Ordering::Relaxed));
+        let mut evicted = Vec::new();
+        for oldest in scripts {
+            if engines <= self.config.loaded.max(1) {
+                break;
+            }
+            engines -= oldest.engines.count();
+            loaded.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&oldest)));
+            evicted.push(oldest);
         }
-        let oldest = loaded
-            .iter()
-            .enumerate()
-            .filter_map(|(index, other)| Some((other.upgrade()?, index)))
-            .filter(|(other, _)| other.id != script.id)
-            .min_by_key(|(other, _)| other.used.load(Ordering::Relaxed));
-        if let Some((oldest, index)) = oldest {
-            loaded.swap_remove(index);
-            drop(loaded);
-            // One that runs at this moment keeps its engine: one too many for as long as it is used.
-            let evicted = lock(&oldest.realm).take();
-            drop(evicted);
-        }
+        drop(loaded);
+        // One that runs at this moment keeps its engine: one too many for as long as it is used.
+        evicted.iter().for_each(|oldest| oldest.engines.drop_idle());
         Ok(realm)
     }
 
     fn limits(&self) -> realm::Limits {
-        realm::Limits { heap_bytes: self.config.heap_bytes, deadline: self.config.deadline }
+        let deadline = self.config.deadline;
+        realm::Limits { heap_bytes: self.config.heap_bytes, deadline, deadline_here: deadline.min(HERE) }
     }
 
     /// Looks for a moment, as most calls are shorter than going to sleep; then sleeps.

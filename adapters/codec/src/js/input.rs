@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use bridge_core::time::Timestamp;
 use rquickjs::function::Args;
 use rquickjs::object::Property;
-use rquickjs::{Array, Ctx, Function, IntoJs, Object, Result, Value};
+use rquickjs::{Array, Ctx, IntoJs, Object, Result, Value};
 use serde_json::{Map, Value as Json};
 
+use super::script::Shape;
+
 /// What a function of a script gets: as one object in the new style (`bytes`, `fPort`, `recvTime`, `variables`,
-/// `device: {id, tags}`, and `data`, `radio`, `previous` where present), as separate arguments in the old ones.
+/// `device: {id, tags}`, and `data`, `radio`, `previous` where present), as separate arguments in the old ones. The last
+/// two are for scripts that speak of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallInput {
     /// The payload; unused by `normalizeUplink` and `encodeDownlink`.
@@ -48,20 +51,18 @@ impl CallInput {
         }
     }
 
-    /// The object of the new style, made by the prelude's `input`.
-    pub(super) fn to_object<'js>(&self, ctx: &Ctx<'js>, make: &Function<'js>) -> Result<Value<'js>> {
-        let mut args = Args::new(ctx.clone(), 9);
-        args.push_arg(self.bytes_array(ctx)?)?;
-        args.push_arg(self.port_value(ctx))?;
+    /// What the object of the new style has beside bytes and port, in the order of the prelude's `invoke`.
+    pub(super) fn push_object<'js>(&self, ctx: &Ctx<'js>, shape: Shape, args: &mut Args<'js>) -> Result<()> {
         // Milliseconds of the years 1970 to 9999 are exact.
         args.push_arg(self.received_at.as_millis() as f64)?;
+        args.push_arg(self.variables_object(ctx)?)?;
         args.push_arg(self.data_value(ctx)?)?;
-        args.push_arg(strings(ctx, &self.variables)?)?;
         args.push_arg(self.device.as_deref())?;
         args.push_arg(strings(ctx, &self.tags)?)?;
-        args.push_arg(self.radio.as_ref().map(|radio| to_js(ctx, radio)).transpose()?)?;
-        args.push_arg(self.previous.as_ref().map(|map| object(ctx, map)).transpose()?)?;
-        make.call_arg(args)
+        let radio = self.radio.as_ref().filter(|_| shape.wants_radio);
+        args.push_arg(radio.map(|radio| to_js(ctx, radio)).transpose()?)?;
+        let previous = self.previous.as_ref().filter(|_| shape.wants_previous);
+        args.push_arg(previous.map(|map| object(ctx, map)).transpose()?)
     }
 
     pub(super) fn bytes_array<'js>(&self, ctx: &Ctx<'js>) -> Result<Array<'js>> {
@@ -83,8 +84,9 @@ impl CallInput {
         self.data.as_ref().map_or_else(|| Ok(Value::new_undefined(ctx.clone())), |data| to_js(ctx, data))
     }
 
-    pub(super) fn variables_object<'js>(&self, ctx: &Ctx<'js>) -> Result<Object<'js>> {
-        strings(ctx, &self.variables)?.map_or_else(|| Object::new(ctx.clone()), Ok)
+    /// None when there are none; the prelude makes an empty object then.
+    pub(super) fn variables_object<'js>(&self, ctx: &Ctx<'js>) -> Result<Option<Object<'js>>> {
+        strings(ctx, &self.variables)
     }
 }
 

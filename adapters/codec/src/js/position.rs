@@ -6,6 +6,8 @@ use super::error::{Fault, ScriptError};
 
 /// The file name under which the engine knows every script; the prelude has another.
 pub(super) const FILE: &str = "<codec>";
+/// Of `throw null`; the engine does the same when it has no memory left for an error.
+pub(super) const NULL: &str = "threw null";
 const MESSAGE_LIMIT: usize = 500;
 
 /// Where the engine gave up, from the exception that it left in `ctx`. `prefix` is how many characters of the first
@@ -56,6 +58,9 @@ fn primitive(value: &Value<'_>) -> String {
             Ok(text) => text,
             Err(_) => "threw a text that is not Unicode".to_owned(),
         };
+    }
+    if value.is_null() {
+        return NULL.to_owned();
     }
     match value.as_number() {
         Some(number) => format!("threw the number {number}"),

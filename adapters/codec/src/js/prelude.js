@@ -10,7 +10,7 @@
         typedLength = getDesc(getProto(Uint8Array.prototype), 'length').get,
         mapSize = getDesc(Map.prototype, 'size').get, setSize = getDesc(Set.prototype, 'size').get,
         boxed = [Number.prototype.valueOf, String.prototype.valueOf, Boolean.prototype.valueOf],
-        DateOf = Date, NumberOf = Number, StringOf = String, Missing = undefined;
+        DateOf = Date, NumberOf = Number, StringOf = String, TypeOf = TypeError, Missing = undefined;
     var SAFE = BigInt(Number.MAX_SAFE_INTEGER), WIDE = 2n ** 256n;
 
     function drop(object, names) {
@@ -85,9 +85,11 @@
         }
     }
 
-    var known = Object.create(null), count = 0;
-    // Freezes everything; returns how many names the global object has.
-    function guard() {
+    var known = Object.create(null), count = 0, begin, used;
+    // Freezes everything, with the guards in place.
+    function guard(guards) {
+        begin = guards[0];
+        used = guards[1];
         ownKeys(OP).forEach(function (key) { if (key !== '__proto__') allowOverride(OP, key); });
         ['constructor', 'toString'].forEach(function (key) { allowOverride(FP, key); });
         [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].forEach(function (E) {
@@ -96,7 +98,6 @@
         hidden().forEach(walk);
         walk(g);
         ownKeys(g).forEach(function (key) { known[key] = true; count++; });
-        return count;
     }
     // Takes away the globals that a call made. False when the global object is no longer what it was.
     function clean() {
@@ -105,10 +106,15 @@
             if (known[keys[i]]) found++;
             else if (!remove(g, keys[i])) return false;
         }
-        return found === count && intact();
+        return found === count;
     }
-    function intact() {
-        return isExtensible(g) && getProto(g) === OP;
+    // After a call: 0 when the context cannot be used again, else 1, and 2 more when the call did what is not for its
+    // caller's thread. `more` says that the global object has more enumerable names than before.
+    function finish(more) {
+        var flags = used();
+        if ((more || flags & 1) && !clean()) return 0;
+        if (!isExtensible(g) || getProto(g) !== OP) return 0;
+        return 1 + (flags & 2);
     }
 
     // Everything that a script could change in the built-ins, to compare later.
@@ -147,39 +153,51 @@
         return false;
     }
 
-    // Runs the script's top level in new bindings; returns its function of this name.
-    function entry(factory, name, withModule) {
-        if (!withModule) {
-            var local = factory()[name];
-            return typeof local === 'function' ? local : undefined;
-        }
-        var module = { exports: {} }, found = factory(module, module.exports)[name];
-        if (found === undefined && module.exports) found = module.exports[name];
-        return typeof found === 'function' ? found : undefined;
-    }
     // Which of these names the script defines.
     function entries(factory, names, withModule) {
         var module = withModule ? { exports: {} } : undefined;
         var found = withModule ? factory(module, module.exports) : factory();
         var exported = withModule && module.exports ? module.exports : {};
-        return names.filter(function (name) {
-            return typeof (found[name] === undefined ? exported[name] : found[name]) === 'function';
+        return names.filter(function (name, place) {
+            return typeof (found[place] === undefined ? exported[name] : found[place]) === 'function';
         });
     }
 
-    function input(bytes, fPort, ms, data, variables, id, tags, radio, previous) {
+    var MISSING = {};
+    // Runs the script's top level in new bindings and calls the function at this place in what it returns, else the
+    // exported one of this name, where scripts export. `subject` is the bytes, or the data for the older styles that
+    // encode. Returns MISSING when the script has no such function this time.
+    function invoke(factory, place, name, here, style, subject, fPort, ms, variables, data, id, tags, radio,
+        previous) {
+        if (begin) begin(here);
+        var found;
+        if (name !== undefined) {
+            var module = { exports: {} };
+            found = factory(module, module.exports)[place];
+            if (found === undefined && module.exports) found = module.exports[name];
+        } else {
+            found = factory()[place];
+        }
+        if (typeof found !== 'function') return MISSING;
+        if (style === 1) return found(fPort, subject, variables || {});
+        if (style === 2) return found(subject, fPort);
         var made = {
-            bytes: bytes, fPort: fPort, recvTime: new DateOf(ms), variables: variables || {},
+            bytes: subject, fPort: fPort, recvTime: new DateOf(ms), variables: variables || {},
             device: { id: id, tags: tags || {} }
         };
         if (data !== undefined) made.data = data;
         if (radio !== undefined) made.radio = radio;
         if (previous !== undefined) made.previous = previous;
-        return made;
+        return found(made);
     }
 
     function tried(method, object) {
-        try { return apply(method, object, []); } catch (e) { return Missing; }
+        try {
+            return apply(method, object, []);
+        } catch (e) {
+            if (e instanceof TypeOf) return Missing;
+            throw e;
+        }
     }
     // What is neither a plain object nor an array: `[value]` to take instead, a reason to leave it out, or undefined.
     function exotic(object) {
@@ -203,6 +221,5 @@
         }
     }
 
-    return [entry, input, exotic, clean, intact, String.prototype.toWellFormed, OP,
-        guard, remember, changed, entries];
+    return [invoke, exotic, finish, String.prototype.toWellFormed, OP, MISSING, guard, remember, changed, entries];
 })()

@@ -157,9 +157,10 @@ impl<'a, 'js> Reader<'a, 'js> {
         let Some(object) = value.as_object() else { return Ok(None) };
         descend(path, depth)?;
         self.count(2)?;
-        let mut map = Map::new();
         // As text of the engine: the wrapper's own way to a String ends at a zero and lets half a surrogate pair in.
-        for entry in object.props::<Text<'js>, Value<'js>>() {
+        let entries = object.props::<Text<'js>, Value<'js>>();
+        let mut map = Map::with_capacity(entries.size_hint().0.min(16));
+        for entry in entries {
             let (key, item) = entry?;
             let key = self.text(key.as_value())?;
             self.count(2)?;

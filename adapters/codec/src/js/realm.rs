@@ -2,17 +2,18 @@
 //! ([`super::host`]), arguments and answers ([`super::call`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rquickjs::context::{EvalOptions, intrinsic};
-use rquickjs::{Atom, Context, Ctx, Error, Filter, Function as JsFunction, Runtime, Value};
+use rquickjs::context::intrinsic;
+use rquickjs::{Atom, Context, Ctx, Error, Filter, Runtime, Value};
 
 use super::answer::Answer;
 use super::call;
+use super::clock::Clock;
+use super::context::{self, Handles, open, parse};
 use super::error::{Fault, ScriptError};
 use super::input::CallInput;
-use super::position::{self, FILE};
+use super::position;
 use super::read::Stop;
 use super::script::{ENTRIES, Entry, Function, Inner, Shape};
 
@@ -28,47 +29,59 @@ type Intrinsics = (
     intrinsic::Promise,
 );
 
-const PRELUDE: &str = include_str!("prelude.js");
-/// On the script's first line, so that line numbers stay; columns are corrected by its length. The outer function has
-/// the names that only some scripts get, so that the script may declare them itself.
-const PREFIX: &str = "(function(module,exports){return (function(){";
-/// Parses the whole script, declares its names, and stops before its first statement.
-const PARSE_ONLY: &str = "throw 0;";
 const STACK_BYTES: usize = 256 * 1024;
 /// After so many calls a new engine, against what fragments or leaks.
 const CALLS_PER_REALM: u32 = 100_000;
 /// More globals than this are not worth removing one by one.
 const CLEANABLE_GLOBALS: usize = 1000;
 
+/// On its caller's thread a call may need so much beyond twice what the engine needs by itself: then nothing that the
+/// engine does in one go takes long.
+const HEAP_OF_CALLER: usize = 512 * 1024;
+
+/// On whose thread a call runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One of the host's, which can be left behind.
+    Worker,
+    /// The caller's.
+    Caller,
+}
+
+/// What came of a call.
+pub(super) struct Called {
+    pub(super) answer: Result<Answer, ScriptError>,
+    /// The engine is as it was before.
+    pub(super) keep: bool,
+    /// It did nothing that is not for its caller's thread. On such a thread the answer is worth nothing otherwise.
+    pub(super) light: bool,
+    pub(super) took: Duration,
+}
+
 /// What a realm may use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) heap_bytes: usize,
     pub(super) deadline: Duration,
+    /// On its caller's thread.
+    pub(super) deadline_here: Duration,
 }
 
 /// A runtime and, for most scripts, a context with frozen built-ins and the compiled script.
 pub(super) struct Realm {
     /// None where every call needs a new one.
     context: Option<Context>,
-    /// How many names the global object has between calls.
+    /// How many enumerable names the global object has between calls.
     globals: usize,
     runtime: Runtime,
     clock: Arc<Clock>,
     limits: Limits,
+    /// Whose limit of the heap is set.
+    place: Place,
+    /// The heap of a call on its caller's thread.
+    heap_of_caller: usize,
     calls: u32,
     shape: Shape,
-}
-
-/// What the prelude returned, by its order, and the compiled script.
-pub(super) struct Handles<'a, 'js>(&'a [Value<'js>]);
-
-/// The deadline, as the interrupt handler sees it.
-struct Clock {
-    start: Instant,
-    /// Microseconds after `start`.
-    until: AtomicU64,
-    struck: AtomicBool,
 }
 
 /// Compiles a script and runs its top level once, in an engine of its own.
@@ -79,18 +92,24 @@ pub(super) fn check(script: &Inner, limits: Limits) -> Result<Shape, ScriptError
         let all = ENTRIES.iter().map(|(_, entry)| entry.name);
         let handles = open(&ctx, script, all).map_err(|error| realm.failed(&ctx, script, error))?;
         let handles = Handles(&handles);
+        let wants_module = script.speaks_of(&["module", "exports"]);
         let names: Vec<&str> = ENTRIES.iter().map(|(_, entry)| entry.name).collect();
         let look = || -> Result<(Vec<String>, bool), Stop> {
             handles.remember().call::<_, ()>(())?;
             realm.clock.arm(limits.deadline);
-            let found = handles.entries().call((handles.factory(), names, script.wants_module()))?;
+            let found = handles.entries().call((handles.factory(), names, wants_module))?;
             realm.clock.disarm();
             Ok((found, handles.changed().call(())?))
         };
         let (found, changed) = look().map_err(|stop| realm.stopped(&ctx, script, stop))?;
         let shape = Shape {
             changes_built_ins: changed || script.assigns_to_prototype(),
-            wants_module: script.wants_module(),
+            wants_module,
+            writes_big_integers: script.writes_big_integers(),
+            // A promise does too.
+            catches: script.speaks_of(&["catch", "finally", "async", "Promise"]),
+            wants_radio: script.speaks_of(&["radio"]),
+            wants_previous: script.speaks_of(&["previous"]),
             ..Shape::new(&found)
         };
         if shape.entries.iter().all(Option::is_none) {
@@ -113,50 +132,76 @@ impl Realm {
         realm.globals = context.with(|ctx| {
             let guard = || -> rquickjs::Result<usize> {
                 let values = open(&ctx, script, shape.names())?;
-                let globals = Handles(&values).guard().call(())?;
+                context::guard(&ctx, &Handles(&values))?;
                 // Nothing borrows the store here, so it takes them.
                 ctx.store_userdata(values)?;
-                Ok(globals)
+                Ok(enumerable(&ctx))
             };
             guard().map_err(|error| realm.failed(&ctx, script, error))
         })?;
         realm.context = Some(context);
+        // A script that catches errors could make something else of this one than it would on a thread of the host.
+        if !shape.catches {
+            let size = usize::try_from(realm.runtime.memory_usage().malloc_size).unwrap_or_default();
+            realm.heap_of_caller = (2 * size + HEAP_OF_CALLER).min(limits.heap_bytes);
+        }
         Ok(realm)
     }
 
-    /// Calls one function; and whether the engine is as it was before.
+    /// Calls one function.
     pub(super) fn call(
         &mut self,
         script: &Inner,
         entry: Entry,
         function: Function,
         input: &CallInput,
-    ) -> (Result<Answer, ScriptError>, bool) {
+        place: Place,
+    ) -> Called {
         self.calls += 1;
-        let (answer, intact) = match &self.context {
+        if self.place != place {
+            self.place = place;
+            self.runtime.set_memory_limit(match place {
+                Place::Worker => self.limits.heap_bytes,
+                Place::Caller => self.heap_of_caller,
+            });
+        }
+        let (answer, left) = match &self.context {
             Some(context) => context.with(|ctx| {
                 let Some(values) = ctx.userdata::<Vec<Value<'_>>>() else {
-                    return (Err(engine_fault(script)), false);
+                    return (Err(engine_fault(script)), Left::BROKEN);
                 };
                 let handles = Handles(&values);
                 let answer = self.run(&ctx, &handles, script, entry, function, input);
-                (answer, self.clean(&ctx, &handles))
+                (answer, self.finish(&ctx, &handles))
             }),
-            None => match self.context(script) {
-                Ok(context) => context.with(|ctx| match open(&ctx, script, self.shape.names()) {
-                    Ok(values) => (self.run(&ctx, &Handles(&values), script, entry, function, input), true),
-                    Err(error) => (Err(self.failed(&ctx, script, error)), false),
-                }),
-                Err(error) => (Err(error), false),
-            },
+            None => (
+                self.call_in_new_context(script, entry, function, input),
+                Left { intact: true, light: false },
+            ),
         };
+        let took = self.clock.since_armed();
         let fatal = matches!(answer, Err(ScriptError::OutOfMemory(_) | ScriptError::StackOverflow(_)));
-        let keep = intact
+        let struck = self.clock.struck();
+        let keep = left.intact
             && !fatal
-            && !self.clock.struck.load(Ordering::Relaxed)
+            && !struck
             && !self.runtime.is_job_pending()
             && self.calls < CALLS_PER_REALM;
-        (answer, keep)
+        let full = matches!(&answer, Err(ScriptError::Thrown(fault)) if fault.message == position::NULL);
+        Called { answer, keep, light: left.light && !fatal && !struck && !full, took }
+    }
+
+    fn call_in_new_context(
+        &self,
+        script: &Inner,
+        entry: Entry,
+        function: Function,
+        input: &CallInput,
+    ) -> Result<Answer, ScriptError> {
+        self.context(script)?.with(|ctx| match open(&ctx, script, self.shape.names()) {
+            Ok(values) => self.run(&ctx, &Handles(&values), script, entry, function, input),
+            Err(error) => Err(self.failed(&ctx, script, error)),
+        })
     }
 
     fn run<'js>(
@@ -168,35 +213,44 @@ impl Realm {
         function: Function,
         input: &CallInput,
     ) -> Result<Answer, ScriptError> {
-        self.clock.arm(self.limits.deadline);
-        let answer = call::run(ctx, handles, self.shape.wants_module, entry, function, input);
+        let here = self.place == Place::Caller;
+        self.clock.arm(if here { self.limits.deadline_here } else { self.limits.deadline });
+        let answer = call::run(ctx, handles, self.shape, here, entry, function, input);
         let answer = answer.map_err(|stop| self.stopped(ctx, script, stop));
         self.clock.disarm();
         answer
     }
 
-    /// Removes what the call left in the global object. False when the context cannot be used again.
-    fn clean<'js>(&self, ctx: &Ctx<'js>, handles: &Handles<'_, 'js>) -> bool {
-        let count = ctx.globals().own_keys::<Atom<'js>>(Filter::new().string().symbol()).len();
+    /// Removes what the call left in the global object.
+    fn finish<'js>(&self, ctx: &Ctx<'js>, handles: &Handles<'_, 'js>) -> Left {
+        let count = enumerable(ctx);
         if ctx.has_exception() || count > self.globals + CLEANABLE_GLOBALS {
-            return false;
+            return Left::BROKEN;
         }
-        let check = if count == self.globals { handles.intact() } else { handles.clean() };
-        check.call(()).unwrap_or(false)
+        match handles.finish().call::<_, i32>((count != self.globals,)) {
+            Ok(flags) => Left { intact: flags & 1 != 0, light: flags & 2 == 0 },
+            Err(_) => Left::BROKEN,
+        }
     }
 
     fn bare(script: &Inner, limits: Limits) -> Result<Self, ScriptError> {
         let runtime = Runtime::new().map_err(|_| out_of_memory(script))?;
         runtime.set_memory_limit(limits.heap_bytes);
         runtime.set_max_stack_size(STACK_BYTES);
-        let clock = Arc::new(Clock {
-            start: Instant::now(),
-            until: AtomicU64::new(u64::MAX),
-            struck: AtomicBool::new(false),
-        });
+        let clock = Arc::new(Clock::new());
         let seen = Arc::clone(&clock);
         runtime.set_interrupt_handler(Some(Box::new(move || seen.strikes())));
-        Ok(Self { context: None, globals: 0, runtime, clock, limits, calls: 0, shape: Shape::default() })
+        Ok(Self {
+            context: None,
+            globals: 0,
+            runtime,
+            clock,
+            limits,
+            place: Place::Worker,
+            heap_of_caller: limits.heap_bytes,
+            calls: 0,
+            shape: Shape::default(),
+        })
     }
 
     fn context(&self, script: &Inner) -> Result<Context, ScriptError> {
@@ -215,7 +269,7 @@ impl Realm {
     }
 
     fn caught(&self, ctx: &Ctx<'_>, script: &Inner) -> ScriptError {
-        position::caught(ctx, &script.name, columns(PREFIX), || self.clock.struck.load(Ordering::Relaxed))
+        position::caught(ctx, &script.name, context::prefix(), || self.clock.struck())
     }
 }
 
@@ -225,125 +279,19 @@ impl std::fmt::Debug for Realm {
     }
 }
 
-/// The order of the prelude's last line; the script's factory comes after them.
-impl<'a, 'js> Handles<'a, 'js> {
-    pub(super) fn entry(&self) -> &'a JsFunction<'js> {
-        self.function(0)
-    }
-    pub(super) fn input(&self) -> &'a JsFunction<'js> {
-        self.function(1)
-    }
-    pub(super) fn exotic(&self) -> &'a JsFunction<'js> {
-        self.function(2)
-    }
-    pub(super) fn well_formed(&self) -> &'a JsFunction<'js> {
-        self.function(5)
-    }
-    pub(super) fn object_prototype(&self) -> &'a Value<'js> {
-        &self.0[6]
-    }
-    pub(super) fn factory(&self) -> &'a Value<'js> {
-        &self.0[11]
-    }
-    fn clean(&self) -> &'a JsFunction<'js> {
-        self.function(3)
-    }
-    fn intact(&self) -> &'a JsFunction<'js> {
-        self.function(4)
-    }
-    fn guard(&self) -> &'a JsFunction<'js> {
-        self.function(7)
-    }
-    fn remember(&self) -> &'a JsFunction<'js> {
-        self.function(8)
-    }
-    fn changed(&self) -> &'a JsFunction<'js> {
-        self.function(9)
-    }
-    fn entries(&self) -> &'a JsFunction<'js> {
-        self.function(10)
-    }
-
-    #[expect(clippy::expect_used, reason = "the prelude is ours, and `open` has counted what it returned")]
-    fn function(&self, index: usize) -> &'a JsFunction<'js> {
-        self.0[index].as_function().expect("the prelude returns a function here")
-    }
+/// What a call left in its engine.
+struct Left {
+    intact: bool,
+    light: bool,
 }
 
-impl Clock {
-    fn arm(&self, deadline: Duration) {
-        let until = self.start.elapsed() + deadline;
-        self.struck.store(false, Ordering::Relaxed);
-        self.until.store(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn disarm(&self) {
-        self.until.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    fn strikes(&self) -> bool {
-        let until = self.until.load(Ordering::Relaxed);
-        let struck = until != u64::MAX && self.start.elapsed() > Duration::from_micros(until);
-        if struck {
-            self.struck.store(true, Ordering::Relaxed);
-        }
-        struck
-    }
+impl Left {
+    const BROKEN: Self = Self { intact: false, light: false };
 }
 
-/// Runs the prelude and compiles the script into a function that runs its top level and returns what has these names.
-fn open<'js>(
-    ctx: &Ctx<'js>,
-    script: &Inner,
-    names: impl Iterator<Item = &'static str>,
-) -> rquickjs::Result<Vec<Value<'js>>> {
-    let mut values: Vec<Value<'js>> = evaluate(ctx, PRELUDE.to_owned(), "<host>")?;
-    debug_assert_eq!(values.len(), 11);
-    let mut source = String::with_capacity(PREFIX.len() + script.source.len() + 512);
-    source.push_str(PREFIX);
-    source.push_str(&script.source);
-    source.push_str("\n;return{");
-    for name in names {
-        source.push_str(&format!("{name}:typeof {name}==='function'?{name}:undefined,"));
-    }
-    source.push_str("}}).call(this)})");
-    values.push(evaluate(ctx, source, FILE)?);
-    Ok(values)
-}
-
-/// Parses the script by itself, as nothing of it may close the function around it.
-fn parse(ctx: &Ctx<'_>, script: &Inner) -> Result<(), ScriptError> {
-    let result: rquickjs::Result<()> = evaluate(ctx, format!("{PARSE_ONLY}{}", script.source), FILE);
-    if matches!(result, Err(Error::InvalidString(_))) {
-        return Err(ScriptError::Syntax(Fault::new(
-            &script.name,
-            "SyntaxError: the source contains a zero character",
-        )));
-    }
-    let thrown = ctx.catch();
-    if thrown.as_int() == Some(0) {
-        return Ok(());
-    }
-    ctx.throw(thrown);
-    Err(match position::caught(ctx, &script.name, columns(PARSE_ONLY), || false) {
-        ScriptError::Thrown(fault) => ScriptError::Syntax(fault),
-        other => other,
-    })
-}
-
-fn evaluate<'js, T: rquickjs::FromJs<'js>>(
-    ctx: &Ctx<'js>,
-    source: String,
-    file: &str,
-) -> rquickjs::Result<T> {
-    let mut options = EvalOptions::default();
-    options.strict = false;
-    options.filename = Some(file.to_owned());
-    ctx.eval_with_options(source, options)
-}
-
-fn columns(text: &str) -> u32 {
-    u32::try_from(text.len()).unwrap_or(0)
+/// How many names that `for in` or a copy would find the global object has.
+fn enumerable(ctx: &Ctx<'_>) -> usize {
+    ctx.globals().own_keys::<Atom<'_>>(Filter::new().string().symbol().enum_only()).len()
 }
 
 fn out_of_memory(script: &Inner) -> ScriptError {

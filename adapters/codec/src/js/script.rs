@@ -1,9 +1,10 @@
 //! A script, its functions and their styles. Not here: running it ([`super::realm`]).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 
-use super::realm::Realm;
+use super::engines::Engines;
+use super::standing::Standing;
 
 /// What a script can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,8 +38,8 @@ pub(super) struct Inner {
     pub(super) refused: AtomicBool,
     /// The host's count of calls when this one was called last.
     pub(super) used: AtomicU64,
-    /// None while it runs, and when it was not used for long.
-    pub(super) realm: Mutex<Option<Realm>>,
+    pub(super) engines: Engines,
+    pub(super) standing: Standing,
 }
 
 /// What was learnt by running the top level once.
@@ -50,6 +51,13 @@ pub(super) struct Shape {
     pub(super) changes_built_ins: bool,
     /// It speaks of `module` or `exports`.
     pub(super) wants_module: bool,
+    /// It writes whole numbers without bound (`1n`), whose arithmetic nobody can stop.
+    pub(super) writes_big_integers: bool,
+    /// It may go on after an error.
+    pub(super) catches: bool,
+    /// It speaks of `radio`, and of `previous`.
+    pub(super) wants_radio: bool,
+    pub(super) wants_previous: bool,
 }
 
 /// A function of the script.
@@ -92,6 +100,16 @@ impl Script {
     pub fn has(&self, function: Function) -> bool {
         self.shape.entries[function as usize].is_some()
     }
+
+    /// Whether it speaks of `radio`. A script that does not is not told of it.
+    pub fn wants_radio(&self) -> bool {
+        self.shape.wants_radio
+    }
+
+    /// Whether it speaks of `previous`. A script that does not is not told of it.
+    pub fn wants_previous(&self) -> bool {
+        self.shape.wants_previous
+    }
 }
 
 impl Function {
@@ -119,6 +137,11 @@ impl Shape {
         Self { entries, ..Self::default() }
     }
 
+    /// Where a function is among [`names`](Self::names).
+    pub(super) fn place(self, function: Function) -> i32 {
+        self.entries[..function as usize].iter().map(|entry| i32::from(entry.is_some())).sum()
+    }
+
     pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
         self.entries.into_iter().flatten().map(|entry| entry.name)
     }
@@ -132,13 +155,22 @@ impl Inner {
             source: source.into(),
             refused: AtomicBool::new(false),
             used: AtomicU64::new(0),
-            realm: Mutex::new(None),
+            engines: Engines::default(),
+            standing: Standing::default(),
         }
     }
 
-    /// Whether the source may speak of `module` or `exports`, escaped letters included.
-    pub(super) fn wants_module(&self) -> bool {
-        ["module", "exports", "\\u"].iter().any(|word| self.source.contains(word))
+    /// Whether the source may speak of one of these, escaped letters included.
+    pub(super) fn speaks_of(&self, words: &[&str]) -> bool {
+        words.iter().chain(&["\\u"]).any(|word| self.source.contains(word))
+    }
+
+    /// Whether the text has a literal such as `1n` or `0xffn`; also in a comment.
+    pub(super) fn writes_big_integers(&self) -> bool {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
+        self.source
+            .split(|c: char| !is_word(c))
+            .any(|word| word.ends_with('n') && word.starts_with(|c: char| c.is_ascii_digit()))
     }
 
     /// Whether the text assigns to a member of a built-in prototype.
@@ -195,6 +227,19 @@ mod tests {
             ("Reader.prototype.next = 1", false),
         ] {
             assert_eq!(Inner::new(0, "x", source).assigns_to_prototype(), want, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_big_integer_in_the_text_is_seen() {
+        for (source, want) in [
+            ("x = 1n", true),
+            ("x=[0xFFn]", true),
+            ("a*1_000n*b", true),
+            ("x = an + b1n + $1n", false),
+            ("x = 10; name", false),
+        ] {
+            assert_eq!(Inner::new(0, "x", source).writes_big_integers(), want, "{source}");
         }
     }
 

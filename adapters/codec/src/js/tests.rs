@@ -1,7 +1,10 @@
 //! The host against scripts, good and hostile.
 
 mod answers;
+mod built_ins;
 mod hostile;
+mod inline;
+
 mod state;
 mod styles;
 

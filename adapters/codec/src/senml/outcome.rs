@@ -77,10 +77,18 @@ fn samples(
     let mut moments: Vec<Moment> = Vec::new();
     let mut places: HashMap<Option<Timestamp>, usize> = HashMap::new();
     for record in records {
-        let place = *places.entry(record.time).or_insert_with(|| {
+        // Most packs are of one moment, or go from one to the next.
+        let place = match moments.last() {
+            Some(last) if last.time == record.time => moments.len() - 1,
+            Some(_) => places.get(&record.time).copied().unwrap_or(moments.len()),
+            None => 0,
+        };
+        if place == moments.len() {
+            if let Some(last) = moments.last() {
+                places.insert(last.time, place - 1);
+            }
             moments.push(Moment { time: record.time, ..Moment::default() });
-            moments.len() - 1
-        });
+        }
         moments[place].take(record, base_name, warnings);
     }
     moments.sort_by_key(|moment| moment.time.unwrap_or(received_at));
@@ -92,11 +100,11 @@ impl Moment {
     fn take(&mut self, record: Record, base_name: &str, warnings: &mut Warnings) {
         let Record { name, unit, value, sum, .. } = record;
         let name = match name.strip_prefix(base_name) {
-            Some(rest) if !rest.is_empty() => rest.to_owned(),
+            Some(rest) if !rest.is_empty() && !base_name.is_empty() => rest.to_owned(),
             _ => name,
         };
         if value.is_none() && sum.is_none() {
-            warnings.push(format!("{name} has no value"));
+            warnings.push_with(|| format!("{name} has no value"));
             return;
         }
         if let Some(sum) = sum {

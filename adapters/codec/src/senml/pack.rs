@@ -102,8 +102,26 @@ const LABELS: [(Label, &str, i64); 15] = [
 impl Label {
     /// The label of this text; none when it may be ignored.
     pub(super) fn from_text(text: &str) -> Result<Option<Self>, SenmlError> {
-        let found = LABELS.iter().find(|label| label.1 == text).map(|label| label.0);
-        if found.is_none() && text.ends_with('_') { Err(SenmlError::MustUnderstand) } else { Ok(found) }
+        let found = match text {
+            "bver" => Self::BaseVersion,
+            "bn" => Self::BaseName,
+            "bt" => Self::BaseTime,
+            "bu" => Self::BaseUnit,
+            "bv" => Self::BaseValue,
+            "bs" => Self::BaseSum,
+            "n" => Self::Name,
+            "u" => Self::Unit,
+            "v" => Self::Value,
+            "vs" => Self::Text,
+            "vb" => Self::Bool,
+            "s" => Self::Sum,
+            "t" => Self::Time,
+            "ut" => Self::UpdateTime,
+            "vd" => Self::Data,
+            _ if text.ends_with('_') => return Err(SenmlError::MustUnderstand),
+            _ => return Ok(None),
+        };
+        Ok(Some(found))
     }
 
     pub(super) fn from_number(number: i64) -> Option<Self> {

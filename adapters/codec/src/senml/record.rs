@@ -73,8 +73,8 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/') {
         return Err("has no name, or one that does not begin with a letter or a digit");
     }
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.' | '/' | '_');
-    if name.chars().all(is_allowed) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-:./_".contains(&byte);
+    if name.bytes().all(is_allowed) {
         Ok(())
     } else {
         Err("has a name with other characters than letters, digits, - : . / and _")

@@ -34,7 +34,7 @@ impl Pack {
         warnings: &mut Warnings,
     ) -> (Vec<Record>, String) {
         let mut base = Base::default();
-        let (mut records, mut base_name) = (Vec::new(), String::new());
+        let (mut records, mut base_name) = (Vec::with_capacity(self.entries.len()), String::new());
         for (index, entry) in self.entries.into_iter().enumerate() {
             let number = index + 1;
             let entry = base.take(entry);
@@ -42,7 +42,7 @@ impl Pack {
                 base_name.clone_from(&base.name);
             }
             if let Some(flaw) = entry.flaw {
-                warnings.push(format!("record {number} {flaw}"));
+                warnings.push_with(|| format!("record {number} {flaw}"));
                 continue;
             }
             let has_base_fields_only = entry.name.is_none() && entry.value.is_none() && entry.sum.is_none();
@@ -51,7 +51,7 @@ impl Pack {
             }
             match base.apply(entry, received_at) {
                 Ok(record) => records.push(record),
-                Err(flaw) => warnings.push(format!("record {number} {flaw}")),
+                Err(flaw) => warnings.push_with(|| format!("record {number} {flaw}")),
             }
         }
         (records, base_name)
@@ -82,13 +82,15 @@ impl Base {
     }
 
     fn apply(&self, entry: Entry, received_at: Timestamp) -> Result<Record, &'static str> {
-        let name = entry.name.unwrap_or_default();
-        // A long base name is refused before it is copied.
-        check_name(if self.name.is_empty() { &name } else { &self.name })?;
-        let name = format!("{}{name}", self.name);
+        let mut name = entry.name.unwrap_or_default();
+        if !self.name.is_empty() {
+            // A long base name is refused before it is copied.
+            check_name(&self.name)?;
+            name.insert_str(0, &self.name);
+        }
         check_name(&name)?;
-        let unit = entry.unit.as_ref().or(self.unit.as_ref()).filter(|unit| !unit.is_empty());
-        if unit.is_some_and(|unit| unit.len() > LONGEST_UNIT) {
+        let unit = entry.unit.or_else(|| self.unit.clone()).filter(|unit| !unit.is_empty());
+        if unit.as_ref().is_some_and(|unit| unit.len() > LONGEST_UNIT) {
             return Err("has a unit of more than 64 characters");
         }
         let value = match entry.value {
@@ -103,7 +105,7 @@ impl Base {
             None => self.sum.clone(),
         };
         let time = time(self.time + entry.time.unwrap_or(0.0), received_at)?;
-        Ok(Record { name, unit: unit.cloned(), time, value, sum, update_time: entry.update_time })
+        Ok(Record { name, unit, time, value, sum, update_time: entry.update_time })
     }
 }
 

@@ -181,6 +181,17 @@ fn packs_that_cannot_be_used_are_errors() {
     assert_eq!(error(json!([{"bver": -1}])), SenmlError::BaseField("bver"));
     assert_eq!(error(json!([{"bn": 1}])), SenmlError::BaseField("bn"));
     assert_eq!(error(json!([{"n": "a", "v": 1, "x_": 1}])), SenmlError::MustUnderstand);
+    assert_eq!(error(json!([{"bn": 1}, 2])), SenmlError::BaseField("bn"));
+    assert_eq!(error(json!([[{"n": "a"}], {"bn": 1}])), SenmlError::NotAPack);
+    assert!(matches!(Pack::from_json(b"[1, {\"n\": ]"), Err(SenmlError::Malformed(_))));
+    let deep =
+        |levels| format!("[{{\"n\": \"a\", \"v\": 1, \"x\": {}{}}}]", "[".repeat(levels), "]".repeat(levels));
+    assert!(Pack::from_json(deep(100).as_bytes()).is_ok());
+    assert!(matches!(Pack::from_json(deep(200).as_bytes()), Err(SenmlError::Malformed(_))));
+    let twice = br#"[{"n": "a", "v": 1, "v": 2}, {"n": "b", "n": "c", "v": 3}]"#;
+    let twice = decode_json(&input(twice), Options::default());
+    assert_eq!(twice.samples[0].measurements, [Measurement::new("c", 3)]);
+    assert_eq!(twice.warnings, ["record 1 has more than one value"]);
     assert!(!Pack::from_json(b"[{\"n\": secret}]").unwrap_err().to_string().contains("secret"));
     assert!(Pack::from_json(json!([{"n": "a", "v": 1, "x": {"y": 1}}]).to_string().as_bytes()).is_ok());
 

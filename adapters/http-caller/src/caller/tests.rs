@@ -114,3 +114,44 @@ fn nothing_secret_is_shown() {
     call.headers.insert(header::AUTHORIZATION, "Bearer hush".parse().unwrap());
     assert_eq!(format!("{call:?}"), "POST example.com/path");
 }
+
+#[test]
+fn urls_of_others_are_looked_at() {
+    for (url, public, all) in [
+        ("https://example.com/a?code=1", true, true),
+        ("http://8.8.8.8:8080/", true, true),
+        ("http://127.0.0.1:8080/", false, true),
+        ("http://LOCALHOST/", false, true),
+        ("https://[fd12::1]/", false, true),
+        ("http://0.0.0.0/", false, false),
+        ("http://user:secret@example.com/", false, false),
+        ("ftp://example.com/", false, false),
+        ("/callbacks", false, false),
+        ("example.com", false, false),
+        ("", false, false),
+        ("http:///x", false, false),
+    ] {
+        assert_eq!(parse_url(url, Allow::Public).is_ok(), public, "{url}");
+        assert_eq!(parse_url(url, Allow::All).is_ok(), all, "{url}");
+    }
+}
+
+#[test]
+fn a_host_says_when_to_come_back_in_seconds_or_by_a_date() {
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (asked, date, wanted) in [
+        (Some("7"), None, Some(7)),
+        (Some("Sun, 06 Nov 1994 08:51:07 GMT"), Some(DATE), Some(90)),
+        (Some("Sun, 06 Nov 1994 08:49:00 GMT"), Some(DATE), Some(0)),
+        (Some("Sun, 06 Nov 1994 08:51:07 GMT"), None, None),
+        (Some("soon"), Some(DATE), None),
+        (Some("-1"), Some(DATE), None),
+        (None, Some(DATE), None),
+    ] {
+        let given = [(header::RETRY_AFTER, asked), (header::DATE, date)];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name, value?.parse().unwrap())));
+        let answer =
+            Answer { status: StatusCode::SERVICE_UNAVAILABLE, headers: given.collect(), body: Bytes::new() };
+        assert_eq!(answer.retry_after(), wanted.map(Duration::from_secs), "{asked:?} {date:?}");
+    }
+}

@@ -35,6 +35,9 @@ impl MqttDialect {
     fn topic(&self, message: &Message) -> (String, bool) {
         let prefix = &self.prefix;
         let kind = message.kind.as_str();
+        if let Some(reply) = &message.reply {
+            return (reply.topic.clone(), false);
+        }
         match (&message.device, message.kind) {
             (None, _) => (format!("{prefix}integrations/{}/events/{kind}", message.integration), false),
             (Some(id), Kind::Telemetry) => (format!("{prefix}devices/{id}/telemetry"), false),
@@ -59,6 +62,7 @@ impl MqttDialect {
             payload: payload.to_string().into_bytes(),
             retain: true,
             content_type: "application/json",
+            correlation: &[],
             properties: Vec::new(),
         }
     }
@@ -82,7 +86,8 @@ impl Dialect for MqttDialect {
             ("source", Cow::Borrowed(&*message.source)),
             ("integration", Cow::Borrowed(message.integration.as_str())),
         ];
-        Publication { topic, payload, retain, content_type, properties }
+        let correlation = message.reply.as_ref().map_or(&[][..], |reply| &reply.correlation);
+        Publication { topic, payload, retain, content_type, correlation, properties }
     }
 
     fn birth(&self, since: Timestamp) -> Publication<'static> {
@@ -178,6 +183,7 @@ mod tests {
             superseded: false,
             replayed: false,
             corrects: None,
+            reply: None,
             content,
         }
     }

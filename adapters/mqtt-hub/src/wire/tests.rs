@@ -19,6 +19,7 @@ fn publication(payload: Vec<u8>, retain: bool) -> Publication<'static> {
         payload,
         retain,
         content_type: "application/json",
+        correlation: b"\x01\x02",
         properties: vec![("id", Cow::Borrowed("1")), ("source", Cow::Borrowed("ttn"))],
     }
 }
@@ -265,6 +266,7 @@ proptest! {
         else { panic!("no PUBLISH") };
         prop_assert_eq!((new.pkid, &new.payload[..], new.retain), (id, &payload[..], retain));
         let properties = new.properties.unwrap();
+        prop_assert_eq!(properties.correlation_data.as_deref(), Some(&[1, 2][..]));
         prop_assert_eq!(properties.content_type.as_deref(), Some("application/json"));
         prop_assert_eq!(properties.user_properties[1].clone(), ("source".to_owned(), "ttn".to_owned()));
     }

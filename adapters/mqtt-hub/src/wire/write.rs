@@ -82,12 +82,13 @@ pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
 
 /// Appends a PUBLISH with QoS 1 (section 3.3).
 pub(crate) fn publish(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, publication: &Publication<'_>) {
-    let Publication { topic, payload, retain, content_type, properties } = publication;
+    let Publication { topic, payload, retain, content_type, correlation, properties } = publication;
     let properties_length = match protocol {
         Protocol::V311 => None,
         Protocol::V5 => {
             let user: usize = properties.iter().map(|(name, value)| 5 + name.len() + value.len()).sum();
-            Some(2 + 3 + content_type.len() + user)
+            let correlated = if correlation.is_empty() { 0 } else { 3 + correlation.len() };
+            Some(2 + 3 + content_type.len() + correlated + user)
         }
     };
     let body =
@@ -102,6 +103,10 @@ pub(crate) fn publish(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, pub
         out.extend([0x01, 1]); // payload format: UTF-8
         out.push(0x03);
         text(out, content_type);
+        if !correlation.is_empty() {
+            out.push(0x09);
+            binary(out, correlation);
+        }
         for (name, value) in properties {
             out.push(0x26);
             text(out, name);

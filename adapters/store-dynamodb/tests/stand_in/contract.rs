@@ -19,7 +19,9 @@ async fn it_keeps_the_contract() {
     contract::registry(&fresh().await).await;
     contract::dead_letters(&fresh().await).await;
     contract::credentials(&fresh().await).await;
+    contract::subscriptions(&fresh().await).await;
     contract::twins(&fresh().await).await;
+    contract::vault(&fresh().await).await;
     let mut stores = Vec::new();
     for _ in 0..8 {
         stores.push(fresh().await);

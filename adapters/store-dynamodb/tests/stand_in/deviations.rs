@@ -49,7 +49,9 @@ async fn what_is_asked_of_aws_is_what_the_facts_permit() {
     contract::registry(&store).await;
     contract::dead_letters(&store).await;
     contract::credentials(&store).await;
+    contract::subscriptions(&store).await;
     contract::twins(&store).await;
+    contract::vault(&store).await;
     let asked: BTreeSet<String> = proxy.seen().into_iter().map(|request| request.operation).collect();
     let permitted =
         FACTS.table_actions.iter().map(|action| action.to_ascii_lowercase().replace("dynamodb:", ""));

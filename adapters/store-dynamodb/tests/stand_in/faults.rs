@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use bridge_core::DeviceId;
 use bridge_core::command::{Awaits, Flight, Resend};
 use bridge_core::ports::{
-    Commands, Credential, Credentials, DeadLetters, DeviceRecord, Insert, Inserted, Outbox, QueueLimits,
-    Registry, StoreError, TokenDigest, Twins,
+    Commands, Credential, Credentials, DeadLetters, DeviceRecord, Insert, Inserted, Outbox, Proof,
+    QueueLimits, Registry, StoreError, TokenDigest, Twins,
 };
+use bridge_core::subscription::{Subscription, SubscriptionKind, Told};
 use bridge_core::testing::contract;
 use bridge_core::twin::Twin;
 use store_dynamodb::{DynamoStore, Settings};
@@ -123,18 +124,42 @@ async fn a_write_whose_answer_was_lost_counts_once() {
 
     let (store, _proxy) = behind(lose_one()).await;
     let (id, twin) = (DeviceId::parse("d1").unwrap(), Twin::default());
-    assert!(store.put(&id, &twin).await.unwrap());
-    assert!(!store.put(&id, &twin).await.unwrap(), "but another one is another one");
+    assert!(Twins::put(&store, &id, &twin).await.unwrap());
+    assert!(!Twins::put(&store, &id, &twin).await.unwrap(), "but another one is another one");
 
     let (store, _proxy) = behind(lose_one()).await;
     let credential = Credential {
         digest: TokenDigest::of(b"one"),
+        proof: Proof::Token,
         device: id.clone(),
         created: bridge_core::Timestamp::EPOCH,
     };
     assert!(Credentials::insert(&store, &credential).await.unwrap());
     assert!(!Credentials::insert(&store, &credential).await.unwrap());
     assert_eq!(Credentials::version(&store).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_a_callback_was_told_is_noted_once_when_the_answer_gets_lost() {
+    let mut writes = 0;
+    let (store, _proxy) = behind(move |request, _| {
+        let is_write = request.operation == "updateitem";
+        writes += usize::from(is_write);
+        // Of making the callback and of telling it: the write, and not what is tried again.
+        if is_write && writes % 2 == 1 { Fault::Lost } else { Fault::Pass }
+    })
+    .await;
+    let subscription = Subscription {
+        device: DeviceId::parse("d1").unwrap(),
+        kind: SubscriptionKind::Methods,
+        callback_url: "https://a.example/".into(),
+        created: bridge_core::Timestamp::EPOCH,
+        told: Told::default(),
+    };
+    Subscriptions::put(&store, &subscription).await.unwrap();
+    let told = Told { number: 1, ..Told::default() };
+    assert!(store.tell(&subscription, &told).await.unwrap(), "it was this one");
+    assert!(!store.tell(&subscription, &told).await.unwrap());
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 use super::*;
-use crate::connector::Settings;
+use crate::connector::{Settings, WayDown};
 use crate::connectors;
 
 fn way(connector: &str, settings: &[(&str, &str)]) -> Arc<dyn Downlink> {
     let settings: Settings =
         settings.iter().map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()])).collect();
-    (connectors::find(connector).unwrap().downlink().unwrap().make)("https://cloud", &settings).unwrap()
+    let Some(WayDown::Api(way)) = connectors::find(connector).unwrap().downlink() else { panic!() };
+    (way.make)("https://cloud", &settings).unwrap()
 }
 
 fn device(external: &str) -> DeviceRecord {
@@ -143,8 +144,8 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     let mut bytes = draft("f", Value::Null);
     bytes.payload = Some(Payload::default());
     assert!(refused(&*particle, &bytes).contains("not bytes"));
-    let none = connectors::find("ttn").unwrap().downlink().unwrap();
-    assert!((none.make)("https://cloud", &Settings::new()).is_err_and(|errors| errors[0].key == "webhook"));
+    let Some(WayDown::Api(api)) = connectors::find("ttn").unwrap().downlink() else { panic!() };
+    assert!((api.make)("https://cloud", &Settings::new()).is_err_and(|errors| errors[0].key == "webhook"));
     let mut nowhere = device("dev-1");
     nowhere.scope = None;
     let (command, attempt) = command(draft("a", json!({})));

@@ -1,12 +1,16 @@
 //! Receives the requests of every integration: one loop of method, authentication, limits, decoding, delivery, answer.
 //! A connector cannot forget any of it. Not here: what a body means (connectors), what happens to an uplink (core).
 
+mod announcements;
+mod mailboxes;
 mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -23,10 +27,12 @@ use http_edge::body::media_type;
 use http_edge::{Refused, body, client, refused};
 use percent_encoding::percent_decode_str;
 
-pub use http_edge::{Auth, LogGate, Problem, RateLimit, SecretDigest, Tasks};
+pub use announcements::Announcements;
+pub use http_edge::{Auth, LogGate, Problem, RateLimit, RateLimits, SecretDigest, Tasks};
+pub use mailboxes::Mailboxes;
 pub use source::{Source, SourceTable};
 
-use crate::connector::{Reply, Request};
+use crate::connector::{Letter, Reply, Request};
 
 /// Below it are the integrations.
 const PREFIX: &str = "/webhooks/";
@@ -40,8 +46,10 @@ struct Inner {
     table: RwLock<Arc<SourceTable>>,
     /// Is this peer a proxy whose `X-Forwarded-For` counts?
     is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-    body_timeout: std::time::Duration,
+    body_timeout: Duration,
     tasks: Tasks,
+    mailboxes: OnceLock<Arc<dyn Mailboxes>>,
+    announcements: OnceLock<Arc<dyn Announcements>>,
 }
 
 impl Receiver {
@@ -50,7 +58,7 @@ impl Receiver {
         pipeline: Arc<Pipeline>,
         table: SourceTable,
         is_trusted_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-        body_timeout: std::time::Duration,
+        body_timeout: Duration,
     ) -> Self {
         Self(Arc::new(Inner {
             pipeline,
@@ -58,7 +66,19 @@ impl Receiver {
             is_trusted_proxy,
             body_timeout,
             tasks: Tasks::default(),
+            mailboxes: OnceLock::new(),
+            announcements: OnceLock::new(),
         }))
+    }
+
+    /// From now on answers carry what these have. A second call changes nothing.
+    pub fn serve_mailboxes(&self, mailboxes: Arc<dyn Mailboxes>) {
+        let _ = self.0.mailboxes.set(mailboxes);
+    }
+
+    /// From now on what clouds announce goes there. A second call changes nothing.
+    pub fn tell_announcements(&self, announcements: Arc<dyn Announcements>) {
+        let _ = self.0.announcements.set(announcements);
     }
 
     /// Answers the paths of [`is_webhook`](Self::is_webhook).
@@ -190,6 +210,11 @@ impl Receiver {
             }
         };
         tracer.step(Step::Authenticated, clock.now());
+        if let Some(announcements) = self.0.announcements.get()
+            && let Some(announced) = announcements::read(&source, &parts.headers)
+        {
+            announcements.take(&source.integration, announced).await;
+        }
         let content_type = media_type(&parts.headers);
         let arrived = Arrived { method: parts.method, path_device, query, content_type, body, received_at };
         let decoded = match source.decode.decode(&arrived.as_request()) {
@@ -204,7 +229,10 @@ impl Receiver {
             }
         };
         tracer.step(Step::Decoded, clock.now());
-        let response = self.deliver(source.clone(), arrived, decoded, tracer).await;
+        if let Err(after) = admit_devices(&source, &decoded) {
+            return self.refuse(&source, tracer, Refusal::Overload, Problem::overload(after));
+        }
+        let response = self.deliver(source.clone(), arrived, decoded, (tracer, entered)).await;
         source.integration.counters.latency.observe(clock.now().saturating_duration_since(entered));
         response
     }
@@ -234,7 +262,7 @@ impl Receiver {
         source: Arc<Source>,
         arrived: Arrived,
         decoded: Decoded,
-        tracer: Tracer,
+        (tracer, entered): (Tracer, Instant),
     ) -> Response {
         let inner = self.0.clone();
         // When the sender hangs up, what was begun is still brought to its end.
@@ -249,7 +277,17 @@ impl Receiver {
                 tracer,
             };
             let verdicts = inner.pipeline.accept(intake).await;
-            answer(&source, &arrived, &verdicts)
+            if let Some(after) = to_repeat(&verdicts) {
+                return Problem::unavailable(after).into_response();
+            }
+            let letters = match inner.mailboxes.get() {
+                Some(mailboxes) => {
+                    let asked = (&*source, &arrived.as_request());
+                    mailboxes::letters(&**mailboxes, asked, &*inner.pipeline.clock, entered).await
+                }
+                None => Vec::new(),
+            };
+            answer(&source, &arrived, &verdicts, &letters)
         });
         match work.await {
             Ok(response) => response,
@@ -312,16 +350,36 @@ fn unknown_integration() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-integration", "Unknown integration", detail)
 }
 
-/// The one place where verdicts become a status.
-fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict]) -> Response {
+/// When the sender is to come again with all of it.
+fn to_repeat(verdicts: &[Verdict]) -> Option<Duration> {
     let retry = verdicts.iter().filter_map(|verdict| match verdict {
         Verdict::Retry(after) => Some(*after),
         _ => None,
     });
-    if let Some(after) = retry.max() {
-        return Problem::unavailable(after).into_response();
+    retry.max()
+}
+
+/// Lets a request in when none of its devices is over its rate. A device counts once, however many messages it has in the
+/// request: otherwise a large one would never pass. None of it is taken, so that the sender comes again with all of it.
+fn admit_devices(source: &Source, decoded: &Decoded) -> Result<(), Duration> {
+    let Some(limits) = &source.device_rate else { return Ok(()) };
+    let devices: BTreeSet<(Option<&str>, &str)> = decoded
+        .uplinks
+        .iter()
+        .filter_map(|uplink| uplink.device.as_ref())
+        .map(|device| (device.scope.as_deref(), device.id.as_str()))
+        .collect();
+    for (scope, id) in devices {
+        // No scope or id holds this character.
+        let sender: Arc<str> = format!("{}\u{1f}{id}", scope.unwrap_or_default()).into();
+        limits.admit(&sender)?;
     }
-    match source.decode.reply(&arrived.as_request(), verdicts) {
+    Ok(())
+}
+
+/// The one place where the others become a status.
+fn answer(source: &Source, arrived: &Arrived, verdicts: &[Verdict], letters: &[Letter]) -> Response {
+    match source.decode.reply(&arrived.as_request(), verdicts, letters) {
         Reply::NoContent => StatusCode::NO_CONTENT.into_response(),
         Reply::Empty => StatusCode::OK.into_response(),
         Reply::Json(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bridge_core::pipeline::Integration;
-use http_edge::{Auth, LogGate, RateLimit};
+use http_edge::{Auth, LogGate, RateLimit, RateLimits};
 
 use crate::connector::{Connector, Decode};
 
@@ -25,6 +25,8 @@ pub struct Source {
     pub allows: Option<Box<dyn Fn(IpAddr) -> bool + Send + Sync>>,
     /// How many requests it may send; none for no limit.
     pub rate: Option<RateLimit>,
+    /// How many requests each of its devices may be in; none for no limit.
+    pub device_rate: Option<RateLimits>,
     /// Keeps the log of refusals short.
     pub refusal_log: LogGate,
 }

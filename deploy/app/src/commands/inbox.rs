@@ -118,6 +118,7 @@ impl HubInbox {
             superseded: false,
             replayed: false,
             corrects: None,
+            reply: None,
             content,
         };
         // Whatever becomes of the event: what was refused must not come again.

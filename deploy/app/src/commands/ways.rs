@@ -1,4 +1,5 @@
-//! The way to a device: its record, its integration's cloud, its codec, a call. Not here: what is in a call (`webhook`).
+//! The way to a device: its record, its integration's cloud, its codec; a call, or a mailbox. Not here: what is in a call
+//! or an answer (`webhook`), devices of the HTTP API ([`super::http`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,10 +19,14 @@ use codec::{CodecSet, Context};
 use http::{HeaderValue, Request, header};
 use http_caller::{Call, CallError, Caller};
 use serde_json::Value;
+use webhook::connector::{MakeDownlink, Settings, WayDown};
 use webhook::connectors;
-use webhook::downlink::{Answered, Downlink, Heard};
+use webhook::downlink::{Answered, Downlink, Heard, Mailbox};
 
-use crate::config::Config;
+use super::Announced;
+use super::http::HttpWay;
+use crate::callbacks::Callbacks;
+use crate::config::{Access, Config};
 use crate::tryout::parse_hex;
 
 /// The ways of all integrations.
@@ -30,14 +35,24 @@ pub(crate) struct CloudWays {
     parts: Arc<Parts>,
 }
 
-type Table = HashMap<IntegrationName, Arc<CloudWay>>;
+type Table = HashMap<IntegrationName, Known>;
+
+/// A way of an integration.
+#[derive(Clone)]
+enum Known {
+    Cloud(Arc<CloudWay>),
+    Mailbox(Arc<MailboxWay>),
+    Http(Arc<HttpWay>),
+}
 
 /// What all ways share.
-struct Parts {
-    registry: Arc<dyn Registry>,
+pub(super) struct Parts {
+    pub(super) registry: Arc<dyn Registry>,
     codecs: Arc<CodecSet>,
     caller: Arc<Caller>,
     clock: Arc<dyn Clock>,
+    announced: Arc<Announced>,
+    callbacks: Callbacks,
 }
 
 impl CloudWays {
@@ -46,8 +61,15 @@ impl CloudWays {
         codecs: Arc<CodecSet>,
         caller: Arc<Caller>,
         clock: Arc<dyn Clock>,
+        (announced, callbacks): (Arc<Announced>, Callbacks),
     ) -> Self {
-        Self { table: RwLock::default(), parts: Arc::new(Parts { registry, codecs, caller, clock }) }
+        let parts = Parts { registry, codecs, caller, clock, announced, callbacks };
+        Self { table: RwLock::default(), parts: Arc::new(parts) }
+    }
+
+    /// What clouds announce.
+    pub(crate) fn announced(&self) -> &Arc<Announced> {
+        &self.parts.announced
     }
 
     /// Takes over the ways of a configuration.
@@ -61,24 +83,61 @@ impl CloudWays {
             let way =
                 connectors::find(integration.connector).and_then(webhook::connector::Connector::downlink);
             let way = way.with_context(|| format!("{} has no way down", integration.name))?;
-            let cloud = (way.make)(&downlink.url, &downlink.settings)
-                .map_err(|errors| anyhow!("{}: {errors:?}", integration.name))?;
-            let mut token = HeaderValue::from_str(&format!("Bearer {}", downlink.token.expose()))
-                .with_context(|| format!("{}: the token cannot stand in a header", integration.name))?;
-            token.set_sensitive(true);
-            let way = CloudWay { cloud, token, parts: self.parts.clone() };
-            table.insert(integration.name.clone(), Arc::new(way));
+            let wrong = |errors| anyhow!("{}: {errors:?}", integration.name);
+            let known = match way {
+                WayDown::Mailbox(way) => {
+                    let mailbox = (way.make)(&downlink.settings).map_err(wrong)?;
+                    Known::Mailbox(Arc::new(MailboxWay { mailbox, parts: self.parts.clone() }))
+                }
+                WayDown::Api(way) => {
+                    let api = downlink.api.as_ref();
+                    let api = api.with_context(|| format!("{}: no token", integration.name))?;
+                    let cloud = (way.make)(&api.url, &downlink.settings).map_err(wrong)?;
+                    let access = match &api.access {
+                        Access::Token(token) => {
+                            let token = bearer(token.expose());
+                            WayAccess::Token(token.with_context(|| {
+                                format!("{}: the token cannot stand in a header", integration.name)
+                            })?)
+                        }
+                        Access::Announced(_) => WayAccess::Announced {
+                            integration: integration.name.clone(),
+                            make: way.make,
+                            settings: downlink.settings.clone(),
+                        },
+                    };
+                    Known::Cloud(Arc::new(CloudWay { cloud, access, parts: self.parts.clone() }))
+                }
+            };
+            table.insert(integration.name.clone(), known);
         }
+        if config.devices_api.enabled {
+            let way = HttpWay { parts: self.parts.clone() };
+            table.insert(IntegrationName::parse(http_api::INTEGRATION)?, Known::Http(Arc::new(way)));
+        }
+        self.parts.announced.replace(config);
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         Ok(())
     }
 
     /// What an uplink says about commands.
     pub(crate) fn heard(&self, device: &DeviceRecord, uplink: &Uplink) -> Option<Heard> {
-        self.of(&device.integration)?.cloud.heard(uplink)
+        match self.of(&device.integration)? {
+            Known::Cloud(way) => way.cloud.heard(uplink),
+            Known::Mailbox(way) => way.mailbox.heard(uplink),
+            Known::Http(_) => None,
+        }
     }
 
-    fn of(&self, integration: &IntegrationName) -> Option<Arc<CloudWay>> {
+    /// The mailbox of an integration's devices.
+    pub(super) fn mailbox(&self, integration: &IntegrationName) -> Option<Arc<dyn Mailbox>> {
+        match self.of(integration)? {
+            Known::Mailbox(way) => Some(way.mailbox.clone()),
+            Known::Cloud(_) | Known::Http(_) => None,
+        }
+    }
+
+    fn of(&self, integration: &IntegrationName) -> Option<Known> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).get(integration).cloned()
     }
 }
@@ -94,7 +153,15 @@ impl Ways for CloudWays {
             }
             let integration = record.integration;
             Ok(match self.of(&integration) {
-                Some(way) => Route::To { integration, way },
+                Some(Known::Cloud(way)) => Route::To { integration, way },
+                Some(Known::Mailbox(way)) => Route::To { integration, way },
+                Some(Known::Http(way)) => {
+                    let way: Arc<dyn Way> = way;
+                    match self.parts.callbacks.way(device, &way).await? {
+                        Some(way) => Route::To { integration, way },
+                        None => Route::To { integration, way },
+                    }
+                }
                 None => {
                     Route::NoWay(format!("integration {integration} has no downlink in the configuration"))
                 }
@@ -105,29 +172,89 @@ impl Ways for CloudWays {
 
 /// The way to the devices of one integration.
 struct CloudWay {
+    /// When the URL is announced, one that is never called.
     cloud: Arc<dyn Downlink>,
-    token: HeaderValue,
+    access: WayAccess,
     parts: Arc<Parts>,
 }
 
-impl CloudWay {
+/// How the API is called.
+enum WayAccess {
+    /// Always with this.
+    Token(HeaderValue),
+    /// As the cloud has announced for the device's scope.
+    Announced { integration: IntegrationName, make: MakeDownlink, settings: Settings },
+}
+
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut token = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    token.set_sensitive(true);
+    Some(token)
+}
+
+impl Parts {
     /// The bytes for the device: those that stand in the arguments, or what its codec makes of them.
-    async fn encode(&self, device: &DeviceId, draft: &Draft) -> Result<Option<Payload>, String> {
-        if !self.cloud.takes_bytes() {
-            return Ok(None);
-        }
+    pub(super) async fn encode(&self, device: &DeviceId, draft: &Draft) -> Result<Option<Payload>, String> {
         if let Some(payload) = raw(&draft.arguments)? {
             return Ok(Some(payload));
         }
-        let record = self.parts.registry.get(device).await.map_err(|error| error.to_string())?;
+        let record = self.registry.get(device).await.map_err(|error| error.to_string())?;
         let Some(record) = record else { return Ok(None) };
-        let Some(codec) = self.parts.codecs.of_device(&record).filter(|codec| codec.encodes()) else {
+        let Some(codec) = self.codecs.of_device(&record).filter(|codec| codec.encodes()) else {
             return Ok(None);
         };
         let context = Context { device: Some(record.id.to_string()), ..Context::default() };
-        let encoded = codec.encode(&draft.arguments, context, self.parts.clock.wall()).await;
+        let encoded = codec.encode(&draft.arguments, context, self.clock.wall()).await;
         let encoded = encoded.map_err(|errors| format!("codec {:?}: {}", codec.name(), errors.join("; ")))?;
         Ok(Some(Payload { data: encoded.bytes, port: encoded.port }))
+    }
+}
+
+/// The mailboxes of the devices of one integration.
+struct MailboxWay {
+    mailbox: Arc<dyn Mailbox>,
+    parts: Arc<Parts>,
+}
+
+impl Way for MailboxWay {
+    fn manner(&self) -> Manner {
+        Manner::Mailbox
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        device: &'a DeviceId,
+        draft: &'a Draft,
+    ) -> BoxFuture<'a, Result<Option<Payload>, String>> {
+        Box::pin(async move {
+            let payload = match &draft.payload {
+                Some(payload) => Some(payload.clone()),
+                None => self.parts.encode(device, draft).await?,
+            };
+            self.mailbox.fit(draft, payload).map(Some)
+        })
+    }
+
+    fn flight(&self, command: &Command) -> Flight {
+        self.mailbox.flight(command)
+    }
+}
+
+impl CloudWay {
+    /// The API for a device, and the token; none when nothing was announced for it.
+    fn access(&self, device: &DeviceRecord) -> Option<(Arc<dyn Downlink>, HeaderValue)> {
+        match &self.access {
+            WayAccess::Token(token) => Some((self.cloud.clone(), token.clone())),
+            WayAccess::Announced { integration, make, settings } => {
+                let named = settings.get("application").and_then(|application| application.first());
+                let scope = device.scope.as_ref().or(named)?;
+                let announced = self.parts.announced.find(integration, scope)?;
+                let mut settings = settings.clone();
+                settings.extend(announced.settings.clone());
+                let cloud = make(&announced.url, &settings).ok()?;
+                Some((cloud, bearer(&announced.token)?))
+            }
+        }
     }
 
     async fn call(&self, command: &Command, attempt: AttemptId) -> SendOutcome {
@@ -144,13 +271,17 @@ impl CloudWay {
             }
             Err(error) => return refused(CauseCode::Unavailable, error.to_string(), Again::Later(None)),
         };
-        let request = match self.cloud.request(&record, command, attempt) {
+        let Some((cloud, token)) = self.access(&record) else {
+            let why = "the cloud has not announced an API key for the device's application";
+            return refused(CauseCode::Unavailable, why.into(), Again::Later(None));
+        };
+        let request = match cloud.request(&record, command, attempt) {
             Ok(request) => request,
             Err(why) => return refused(CauseCode::Refused, why, Again::Never),
         };
         let (parts, body) = Request::<Bytes>::into_parts(request);
         let mut headers = parts.headers;
-        headers.insert(header::AUTHORIZATION, self.token.clone());
+        headers.insert(header::AUTHORIZATION, token);
         let call = Call { method: parts.method, url: parts.uri, headers, body };
         match self.parts.caller.call(call).await {
             Ok(answer) => self.cloud.outcome(&Answered {
@@ -187,7 +318,8 @@ impl Way for CloudWay {
         Box::pin(async move {
             let payload = match &draft.payload {
                 Some(payload) => Some(payload.clone()),
-                None => self.encode(device, draft).await?,
+                None if self.cloud.takes_bytes() => self.parts.encode(device, draft).await?,
+                None => None,
             };
             self.cloud.check(draft, payload.as_ref())?;
             Ok(payload)
@@ -204,7 +336,7 @@ impl Way for CloudWay {
 }
 
 /// The bytes in arguments of the form `{"hex": "01aa", "port": 2}` or `{"base64": "Aao=", "port": 2}`.
-fn raw(arguments: &Value) -> Result<Option<Payload>, String> {
+pub(super) fn raw(arguments: &Value) -> Result<Option<Payload>, String> {
     let Some(fields) = arguments.as_object() else { return Ok(None) };
     let text = |key: &str| fields.get(key).and_then(Value::as_str);
     let data = match (text("hex"), text("base64")) {

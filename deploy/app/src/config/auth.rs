@@ -218,7 +218,7 @@ fn check(secret: &str, scheme: Option<AuthScheme>) -> Result<(), String> {
     Ok(())
 }
 
-fn parse_header(text: &str) -> Result<HeaderName, &'static str> {
+pub(super) fn parse_header(text: &str) -> Result<HeaderName, &'static str> {
     text.parse()
         .map_err(|_| "must be the name of a header (RFC 9110 section 5.1), such as \"X-Bridge-Secret\"")
 }

@@ -273,7 +273,7 @@ pub(super) fn describe(sheet: &mut Sheet) {
     sheet.explained(
         "trial_of",
         &quoted("cayenne"),
-        "Runs beside that codec; only the differences are recorded (/operator/codecs). Default: not on trial.",
+        "Runs beside that codec; only the differences are recorded (/admin/v1/codecs). Default: not on trial.",
     );
     sheet.explained(
         "split",

@@ -38,19 +38,36 @@ impl fmt::Debug for ConnectorInfo<'_> {
     }
 }
 
-/// Finds what is wrong with the URL and the settings of a way down.
+/// Finds what is wrong with the URL (empty when there is none) and the settings of a way down.
 pub type CheckWayDown<'a> = Box<dyn Fn(&str, &Settings) -> Vec<SettingMistake> + 'a>;
 
 /// What the configuration must know of a connector's way down.
 pub struct WayDownInfo<'a> {
-    /// Where the API is unless the integration says otherwise.
-    pub default_url: Option<&'static str>,
-    /// What the token is.
-    pub token: &'static str,
+    /// What is called, or that nothing is.
+    pub manner: WayManner,
     /// Further settings: key, and what it does.
     pub settings: Vec<(&'static str, &'static str)>,
     /// Looks at the URL and the settings.
     pub check: CheckWayDown<'a>,
+}
+
+/// How commands leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayManner {
+    /// The bridge calls an API.
+    Api {
+        /// Where it is unless the integration says otherwise.
+        default_url: Option<&'static str>,
+        /// What the token is.
+        token: &'static str,
+        /// Settings that the cloud announces, with URL and token; none when it announces nothing.
+        announces: Option<&'static [&'static str]>,
+    },
+    /// The cloud asks for them: there is nothing to be called.
+    Mailbox {
+        /// Settings for the commented template.
+        example: &'static str,
+    },
 }
 
 /// What a connector finds wrong with a setting.

@@ -7,9 +7,10 @@ use std::ops::RangeInclusive;
 use bridge_core::IntegrationName;
 use bridge_core::naming::{Case, NamingRule};
 use bridge_core::registrar::Register;
-use http_api::DevicePattern;
+use http_api::{DevicePattern, fingerprint};
 
 use super::auth::{AuthScheme, read_secrets, variable};
+use super::client_certificates::ClientCertificates;
 use super::codecs::CodecConfig;
 use super::delivery::rate;
 use super::integration::{REGISTER, read_codec};
@@ -33,6 +34,8 @@ pub struct DevicesApi {
     pub rate: Option<u32>,
     /// Decodes what is neither JSON, SenML nor CBOR; none leaves it as it is.
     pub codec: Option<String>,
+    /// What is believed about client certificates; none for nothing.
+    pub client_certificates: Option<ClientCertificates>,
 }
 
 /// `[gateways.NAME]`.
@@ -42,6 +45,8 @@ pub struct Gateway {
     pub name: String,
     /// One to eight secrets; several while one is being rotated. Each has at least 16 bytes.
     pub secrets: Vec<Secret>,
+    /// SHA-256 fingerprints of its client certificates.
+    pub certificates: Vec<[u8; 32]>,
     /// Which devices it may speak for.
     pub devices: Vec<DevicePattern>,
     /// Requests per second; none for no limit.
@@ -52,7 +57,14 @@ impl Default for DevicesApi {
     /// Registers by itself: without a gateway nobody can make it, and whoever writes a gateway's patterns has said which
     /// devices there may be.
     fn default() -> Self {
-        Self { enabled: true, register: Register::Auto, body_limit: 256 * 1024, rate: None, codec: None }
+        Self {
+            enabled: true,
+            register: Register::Auto,
+            body_limit: 256 * 1024,
+            rate: None,
+            codec: None,
+            client_certificates: None,
+        }
     }
 }
 
@@ -71,6 +83,7 @@ impl DevicesApi {
                 .or("body_limit", default.body_limit, |field| usize::try_from(field.size(&BODY)?).ok()),
             rate: rate(&section, "rate"),
             codec: section.optional("codec", |field| read_codec(field, codecs)),
+            client_certificates: section.optional("client_certificates", ClientCertificates::read),
         };
         section.finish();
         api
@@ -82,8 +95,9 @@ impl DevicesApi {
             REGISTER.iter().find(|(_, this)| *this == default.register).map_or("", |(word, _)| word);
         sheet.table(
             "devices_api",
-            "Devices that speak HTTP themselves: POST /v1/devices/ID/telemetry, PATCH /v1/devices/ID/properties. A device \
-             proves itself with a token: device-bridge devices token add ID.",
+            "Devices that speak HTTP themselves: POST /v1/devices/ID/telemetry, PATCH /v1/devices/ID/properties, and for \
+             their commands GET /v1/devices/ID/commands. A device proves itself with a token: device-bridge devices token add ID; with --signing it gets a key \
+             to sign its requests with.",
         );
         sheet.explained("enabled", &default.enabled.to_string(), "Whether it is served.");
         sheet.explained(
@@ -115,6 +129,7 @@ impl Gateway {
         let entries = section.entries();
         let mut owners: HashMap<String, &str> = HashMap::new();
         let mut gateways = Vec::new();
+        let mut holders: HashMap<[u8; 32], &str> = HashMap::new();
         for (name, field) in &entries {
             if let Err(error) = IntegrationName::parse(name) {
                 field.mistake(format!("the name {error}; it stands in the log"));
@@ -128,6 +143,15 @@ impl Gateway {
                     && other != *name
                 {
                     field.mistake(format!("has a secret of gateway {other}: nobody could tell them apart"));
+                }
+            }
+            for certificate in &gateway.certificates {
+                if let Some(other) = holders.insert(*certificate, name)
+                    && other != *name
+                {
+                    field.mistake(format!(
+                        "has a certificate of gateway {other}: nobody could tell them apart"
+                    ));
                 }
             }
             gateways.push(gateway);
@@ -148,8 +172,10 @@ impl Gateway {
             Some(patterns)
         });
         let rate = rate(&section, "rate");
+        let certificates =
+            section.optional("certificates", |field| field.parse_items(fingerprint)).unwrap_or_default();
         section.finish();
-        Some(Self { name: name.to_owned(), secrets: secrets?, devices: devices?, rate })
+        Some(Self { name: name.to_owned(), secrets: secrets?, certificates, devices: devices?, rate })
     }
 
     pub(super) fn describe(sheet: &mut Sheet) {
@@ -170,5 +196,10 @@ impl Gateway {
             "The devices that it may speak for; * stands for any characters.",
         );
         sheet.explained("rate", "0", "Requests per second that it may send; 0 for no limit.");
+        sheet.explained(
+            "certificates",
+            "[]",
+            "SHA-256 fingerprints of its client certificates: see devices_api.client_certificates.",
+        );
     }
 }

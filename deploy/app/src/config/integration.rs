@@ -15,7 +15,7 @@ use super::cidr::Cidr;
 use super::codecs::{self, BUILT_IN, CodecConfig};
 use super::connector::{ConnectorInfo, Settings};
 use super::delivery::rate;
-use super::downlink::Downlink;
+use super::downlink::{Access, Downlink};
 use super::reader::{Field, Section};
 use super::secret::Surroundings;
 use super::sheet::{Sheet, quoted, words};
@@ -42,6 +42,8 @@ pub struct Integration {
     pub body_limit: Option<usize>,
     /// Messages per second; none for no limit.
     pub rate: Option<u32>,
+    /// Requests per second of each device; none for no limit.
+    pub device_rate: Option<u32>,
     /// Which addresses may send; empty for all.
     pub sources: Vec<Cidr>,
     /// How requests prove the secret.
@@ -76,6 +78,9 @@ pub(super) fn read_all(
             if *name == http_api::INTEGRATION {
                 field.mistake("the name is that of the devices of devices_api; choose another");
             }
+            if *name == ::coap::SOURCE {
+                field.mistake("the name is that of the counters of coap; choose another");
+            }
             let integration = Integration::read(field.section()?, name, connectors, surroundings, codecs);
             integration.zip(parsed.ok()).map(|(integration, name)| integration(name))
         })
@@ -83,6 +88,12 @@ pub(super) fn read_all(
 }
 
 impl Integration {
+    /// Whether API keys that its cloud announces are kept.
+    pub(super) fn takes_announcements(&self) -> bool {
+        let api = self.downlink.as_ref().and_then(|downlink| downlink.api.as_ref());
+        api.is_some_and(|api| matches!(api.access, Access::Announced(_)))
+    }
+
     /// Reads everything but the name.
     fn read(
         section: Section<'_>,
@@ -98,6 +109,7 @@ impl Integration {
         let connector = section.required("connector", &help, |field| field.one_of(&choices));
         let enabled = section.or("enabled", true, Field::flag);
         let body_limit = section.optional("body_limit", |field| usize::try_from(field.size(&BODY)?).ok());
+        let device_rate = rate(&section, "device_rate");
         let rate = rate(&section, "rate");
         let sources = section.or("sources", Vec::new(), |field| field.parse_items(str::parse));
         let auth = Auth::read(&section, name, connector, surroundings);
@@ -115,6 +127,7 @@ impl Integration {
             enabled,
             body_limit,
             rate,
+            device_rate,
             sources,
             auth,
             devices,
@@ -151,6 +164,12 @@ impl Integration {
             "The codec of a device profile, as the cloud names it: brand and model, or the profile's name. Default: none.",
         );
         sheet.explained("rate", "0", "Messages per second that it may bring; 0 for no limit.");
+        sheet.explained(
+            "device_rate",
+            "0",
+            "Requests per second of each of its devices; 0 for no limit. What is over it is answered with 429 and Retry-After: \
+             a cloud that does not send again loses it.",
+        );
         Downlink::describe(sheet, &name, connector.downlink.as_ref());
         sheet.explained(
             "desired_command",

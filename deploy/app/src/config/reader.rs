@@ -44,6 +44,11 @@ impl<'d> Section<'d> {
         self.table.is_some()
     }
 
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.field(key).is_some()
+    }
+
     /// The value of a key.
     pub(super) fn field(&self, key: &'static str) -> Option<Field<'d>> {
         self.known.borrow_mut().push(key);

@@ -1,7 +1,11 @@
 //! `device-bridge config template`: the whole configuration, explained, with the real defaults. Not here: what stands in
 //! a section (each section describes itself).
 
+use super::admin::Admin;
+use super::azure_bridge::AzureBridge;
 use super::bridge::Bridge;
+use super::client_certificates::ClientCertificates;
+use super::coap::Coap;
 use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
@@ -12,6 +16,7 @@ use super::hub::Hub;
 use super::integration::Integration;
 use super::log::Log;
 use super::retention::{Archive, DeadLetters, Dedup, Trace};
+use super::secrets::Secrets;
 use super::sheet::Sheet;
 
 /// A configuration in which every key is commented out: as it is, it means the defaults; with the `#` before a key
@@ -39,6 +44,7 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Bridge::describe(sheet);
     DynamoDb::describe(sheet);
     Http::describe(sheet);
+    Admin::describe(sheet);
     Hub::describe(sheet, &Bridge::default().name);
     Delivery::describe(sheet);
     Dedup::describe(sheet);
@@ -47,6 +53,10 @@ pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Commands::describe(sheet);
     Trace::describe(sheet);
     Log::describe(sheet);
+    Secrets::describe(sheet);
     DevicesApi::describe(sheet);
+    ClientCertificates::describe(sheet);
     Gateway::describe(sheet);
+    AzureBridge::describe(sheet);
+    Coap::describe(sheet);
 }

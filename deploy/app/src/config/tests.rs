@@ -1,5 +1,10 @@
 //! The configuration as a whole: what parses, what does not and how it says so, what the template promises.
 
+mod admin;
+mod azure_bridge;
+mod coap;
+mod credentials;
+mod downlink;
 mod gateways;
 
 use std::collections::BTreeMap;
@@ -35,14 +40,29 @@ fn connectors() -> Vec<ConnectorInfo<'static>> {
         let message = "is not a service".to_owned();
         wrong.map(|_| SettingMistake { key: "service".into(), message }).into_iter().collect()
     }));
+    sigfox.downlink = Some(WayDownInfo {
+        manner: WayManner::Mailbox { example: "daily_budget = 4" },
+        settings: vec![("daily_budget", "Commands a day.")],
+        check: Box::new(|url, settings| {
+            assert_eq!(url, "");
+            let message = "is not a budget".to_owned();
+            let wrong = settings.get("daily_budget").filter(|budget| budget[..] != ["4"]);
+            wrong.map(|_| SettingMistake { key: "daily_budget".into(), message }).into_iter().collect()
+        }),
+    });
     let mut particle = info("particle", "Particle", "particle-", all.clone());
     particle.downlink = Some(WayDownInfo {
-        default_url: Some("https://api.example.com"),
-        token: "a token",
+        manner: WayManner::Api {
+            default_url: Some("https://api.example.com"),
+            token: "a token",
+            announces: Some(&["product"]),
+        },
         settings: vec![("product", "What the devices belong to.")],
         check: Box::new(|_, settings| {
             let message = "is not a product".to_owned();
-            let wrong = settings.get("product").filter(|product| product[..] != ["bridge"]);
+            let wrong = settings
+                .get("product")
+                .filter(|product| !["bridge", "announced"].contains(&product[0].as_str()));
             wrong.map(|_| SettingMistake { key: "product".into(), message }).into_iter().collect()
         }),
     });
@@ -415,6 +435,8 @@ fn keys_nobody_knows_are_refused_in_every_table() {
         "trace",
         "log",
         "devices_api",
+        "azure_bridge",
+        "coap",
     ] {
         let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let told = mistakes(&format!("{header}zzz = 1"));
@@ -464,9 +486,13 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.integrations = in_force.integrations.clone();
     expected.codecs = in_force.codecs.clone();
     expected.gateways = in_force.gateways.clone();
+    expected.secrets = in_force.secrets.clone();
+    expected.devices_api.client_certificates = in_force.devices_api.client_certificates.clone();
+    expected.azure_bridge = in_force.azure_bridge.clone();
+    expected.admin.tokens = in_force.admin.tokens.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
-    assert_eq!(in_force.codecs.len(), 3);
+    assert_eq!((in_force.codecs.len(), in_force.admin.tokens.len()), (3, 1));
     assert_eq!(in_force, expected);
     assert!(matches!(in_force.hub.broker, Broker::Remote(Remote { tls: Some(_), credentials: Some(_), .. })));
     for (integration, connector) in in_force.integrations.iter().zip(["particle", "sigfox", "ttn"]) {
@@ -474,7 +500,8 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
         let examples = match connector {
             "sigfox" => {
                 "body_limit = \"256KiB\"\ndevices.map = { \"1A2B3C\" = \"tank-7\" }\ncodec = \"cayenne\"\n\
-                 profiles = { \"dragino/lht65\" = \"cayenne\" }\ndesired_command = \"set\""
+                 profiles = { \"dragino/lht65\" = \"cayenne\" }\ndownlink = { daily_budget = 4 }\n\
+                 desired_command = \"set\""
             }
             "particle" => {
                 "downlink = { url = \"https://api.example.com\", token = { env = \"MY_PARTICLE_TOKEN\" }, \
@@ -517,7 +544,7 @@ fn the_template_explains_every_key_that_is_read() {
     for path in &asked {
         let (_, key) = path.rsplit_once('.').unwrap_or(("", path));
         let is_explained = tables.contains(path.as_str())
-            || ["integrations", "codecs", "gateways"].contains(&path.as_str())
+            || ["integrations", "codecs", "gateways", "admin.tokens"].contains(&path.as_str())
             // Names of the reader's own stand in these.
             || ["variables", "fields", "profiles"].contains(&path.rsplit('.').nth(1).unwrap_or(""))
             // A connector without settings has no table for them.
@@ -567,29 +594,6 @@ fn mistakes_in_codecs_say_what_to_do() {
     }
     assert!(mistake_of_integration("codec = \"nobody\"").contains("there is no codec \"nobody\""));
     assert!(mistake_of_integration("profiles = { a = \"nobody\" }").contains("there is no codec \"nobody\""));
-}
-
-#[test]
-fn mistakes_in_ways_down_say_what_to_do() {
-    let told = |connector: &str, downlink: &str| {
-        mistakes(&format!(
-            "[integrations.farm]\nconnector = \"{connector}\"\ndownlink = {downlink}\n\
-             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"A\" }}] }}"
-        ))
-    };
-    for (downlink, wanted) in [
-        ("{}", "downlink.token: is missing"),
-        ("{ token = \"in the clear\" }", "a secret does not stand here itself"),
-        ("{ token = { env = \"A\" }, url = \"example.com\" }", "downlink.url: must be a URL"),
-        ("{ token = { env = \"A\" }, url = \"https://u:p@example.com\" }", "downlink.url: must be a URL"),
-        ("{ token = { env = \"A\" }, product = \"x\" }", "downlink.product: is not a product"),
-        ("{ token = { env = \"A\" }, zzz = 1 }", "downlink.zzz: is not a known key"),
-    ] {
-        let told = told("particle", downlink);
-        assert!(told.starts_with("1 mistake ") && told.contains(wanted), "{downlink}: {told}");
-        assert!(!told.contains("in the clear") && !told.contains("s3cr3t"), "{told}");
-    }
-    assert!(told("sigfox", "{ token = { env = \"A\" } }").contains("no command can be sent to Sigfox"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use bridge_core::ports::{self, CommandFilter, Registry, StoreResult};
 use bridge_core::twin::{Twin, TwinKeeper};
 use bridge_core::{DeviceId, IntegrationName};
 
+use crate::callbacks::Callbacks;
 use crate::commands::Commands;
 use crate::config::Config;
 
@@ -21,6 +22,7 @@ pub(crate) struct Courier {
     pub(crate) twins: Arc<TwinKeeper>,
     commands: Commands,
     registry: Arc<dyn Registry>,
+    callbacks: Callbacks,
     names: Arc<RwLock<HashMap<IntegrationName, CommandName>>>,
 }
 
@@ -41,8 +43,9 @@ impl Courier {
         twins: Arc<TwinKeeper>,
         commands: Commands,
         registry: Arc<dyn Registry>,
+        callbacks: Callbacks,
     ) -> Self {
-        let courier = Self { twins, commands, registry, names: Arc::default() };
+        let courier = Self { twins, commands, registry, callbacks, names: Arc::default() };
         courier.replace(config);
         courier
     }
@@ -63,6 +66,7 @@ impl Courier {
         loop {
             tokio::select! {
                 wished = self.twins.wished() => {
+                    self.callbacks.wished(&wished);
                     for device in wished {
                         note(&device, self.carry(&device).await);
                     }

@@ -19,6 +19,7 @@ pub(crate) enum DeadLetterCommand {
     /// Show one with the request that it came by.
     Show {
         /// Its number.
+        #[arg(value_parser = clap::value_parser!(u64).range(..=LAST))]
         number: u64,
     },
     /// Ask the running service to send them through again. What goes through is removed.
@@ -43,7 +44,7 @@ pub(crate) enum DeadLetterCommand {
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Which {
     /// Only this number.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=LAST))]
     number: Option<u64>,
     /// Only of this integration.
     #[arg(long)]
@@ -55,6 +56,9 @@ pub(crate) struct Which {
     #[arg(long)]
     reason: Option<String>,
 }
+
+/// The greatest number that the store has (SQLite's INTEGER, 64 bits with a sign).
+const LAST: u64 = i64::MAX as u64;
 
 impl Which {
     fn filter(self, all: bool) -> anyhow::Result<DeadLetterFilter> {
@@ -99,16 +103,7 @@ pub(crate) async fn run(command: DeadLetterCommand, store: &dyn DeadLetters) -> 
             Ok(marked > 0)
         }
         DeadLetterCommand::Remove { which, all } => {
-            let filter = which.filter(all)?;
-            let mut removed = 0;
-            loop {
-                let numbers: Vec<u64> = store.list(&filter, 0, 500).await?.iter().map(|l| l.number).collect();
-                if numbers.is_empty() {
-                    break;
-                }
-                store.remove(&numbers).await?;
-                removed += numbers.len();
-            }
+            let removed = store.remove_matching(&which.filter(all)?).await?;
             say!("{removed} removed");
             Ok(removed > 0)
         }

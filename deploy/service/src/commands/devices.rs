@@ -1,12 +1,15 @@
-//! `device-bridge devices`: list, import, approve, remove; works on the store, also while the service runs. Their state is
-//! asked of the service.
+//! `device-bridge devices`: list, import, approve, remove; works on the store, also while the service runs. One of
+//! them, and its state, is asked of the service.
 
 use std::path::{Path, PathBuf};
 
 use crate::terminal::say;
 use anyhow::{Context, bail};
 use app::config::Config;
-use bridge_core::ports::{Credentials, DeviceFilter, DeviceRecord, DeviceState, Insert, Registry, Twins};
+use bridge_core::ports::{
+    Credentials, DeviceFilter, DeviceRecord, DeviceState, Insert, Registry, Subscriptions, Twins,
+};
+use bridge_core::subscription::SubscriptionKind;
 use bridge_core::{DeviceId, ExternalId, IntegrationName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +53,11 @@ pub(crate) enum Devices {
     /// Tokens of devices that speak HTTP.
     #[command(subcommand)]
     Token(Tokens),
+    /// Show a device: its state, when it was last heard, and where else to look. The service must run.
+    Show {
+        /// Its id.
+        id: String,
+    },
     /// Show what a device reported and what is wanted of it, and change the latter. The service must run.
     State {
         /// Its id.
@@ -58,7 +66,7 @@ pub(crate) enum Devices {
         #[arg(long)]
         desired: Option<String>,
     },
-    /// Forget devices, their tokens and their state. A device that is heard again registers again by its integration's rule.
+    /// Forget devices, their tokens, their state and their callbacks. A device that is heard again registers again by its integration's rule.
     Remove {
         /// Device ids.
         #[arg(required = true)]
@@ -71,7 +79,7 @@ pub(crate) async fn run(
     command: Devices,
     registry: &dyn Registry,
     credentials: &dyn Credentials,
-    twins: &dyn Twins,
+    (twins, callbacks): (&dyn Twins, &dyn Subscriptions),
     config: &Config,
 ) -> anyhow::Result<bool> {
     match command {
@@ -93,7 +101,12 @@ pub(crate) async fn run(
             })
             .await
         }
-        Devices::Token(command) => tokens::run(command, registry, credentials, now()?).await,
+        Devices::Token(command) => tokens::run(command, registry, credentials, config, now()?).await,
+        Devices::Show { id } => {
+            let id = DeviceId::parse(&id).with_context(|| format!("{id:?} is not a device id"))?;
+            say!("{:#}", Operator::new(config)?.get(&format!("devices/{id}")).await?);
+            Ok(true)
+        }
         Devices::State { id, desired } => {
             state(config, &id, desired.as_deref()).await?;
             Ok(true)
@@ -102,6 +115,9 @@ pub(crate) async fn run(
             for_each(&ids, async |id| {
                 credentials.remove_all(id).await?;
                 twins.remove(id).await?;
+                for kind in SubscriptionKind::ALL {
+                    callbacks.remove(id, kind).await?;
+                }
                 Ok(registry.remove(id).await?)
             })
             .await

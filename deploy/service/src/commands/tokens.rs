@@ -1,8 +1,11 @@
-//! `device-bridge devices token`: add, list, remove tokens of devices that speak HTTP. Works on the store, also while the
+//! `device-bridge devices token`: add, list, remove tokens of devices that speak HTTP, their keys to sign with, and their
+//! client certificates. Works on the store, also while the
 //! service runs, which sees a change within a second or two. Not here: devices themselves.
 
 use anyhow::{Context, bail};
-use bridge_core::ports::{Credential, Credentials, Registry, TokenDigest};
+use app::config::{Config, Secret};
+use bridge_core::ports::{Credential, Credentials, Proof, Registry, TokenDigest};
+use bridge_core::seal::SealNonce;
 use bridge_core::{DeviceId, Timestamp};
 use serde_json::json;
 
@@ -15,8 +18,14 @@ pub(crate) enum Tokens {
     Add {
         /// The device's id.
         device: String,
+        /// A key to sign requests with, instead; it is kept encrypted ([secrets] keys).
+        #[arg(long)]
+        signing: bool,
+        /// A client certificate, instead: a PEM file, or its SHA-256 fingerprint in hex digits.
+        #[arg(long, value_name = "FILE|FINGERPRINT", conflicts_with = "signing")]
+        certificate: Option<String>,
     },
-    /// List tokens, one a line (device, token id, created), or as JSON lines.
+    /// List tokens, one a line (device, token id, created, kind), or as JSON lines.
     List {
         /// Only of this device.
         device: Option<String>,
@@ -24,6 +33,8 @@ pub(crate) enum Tokens {
         #[arg(long)]
         json: bool,
     },
+    /// Encrypt all keys to sign with anew, under the first of [secrets] keys; afterwards no other one is needed for them.
+    Reseal,
     /// Remove tokens of a device.
     Remove {
         /// The device's id.
@@ -45,14 +56,24 @@ pub(crate) async fn run(
     command: Tokens,
     registry: &dyn Registry,
     credentials: &dyn Credentials,
+    config: &Config,
     now: Timestamp,
 ) -> anyhow::Result<bool> {
     match command {
-        Tokens::Add { device } => add(&parse(&device)?, registry, credentials, now).await.map(|()| true),
+        Tokens::Add { device, signing, certificate } => {
+            let device = parse(&device)?;
+            let new = match certificate {
+                Some(certificate) => New::certificate(&certificate)?,
+                None if signing => New::signing_key(&device, config)?,
+                None => New::token()?,
+            };
+            add(&device, new, registry, credentials, now).await.map(|()| true)
+        }
         Tokens::List { device, json } => {
             let device = device.as_deref().map(parse).transpose()?;
             list(device.as_ref(), credentials, json).await.map(|()| true)
         }
+        Tokens::Reseal => reseal(credentials, config).await,
         Tokens::Remove { device, all: true, .. } => {
             let removed = credentials.remove_all(&parse(&device)?).await?;
             say!("removed {removed}");
@@ -62,8 +83,64 @@ pub(crate) async fn run(
     }
 }
 
+/// A credential to be added.
+struct New {
+    digest: TokenDigest,
+    proof: Proof,
+    /// What is shown only now.
+    secret: Option<Secret>,
+}
+
+impl New {
+    fn token() -> anyhow::Result<Self> {
+        let token = fresh()?;
+        let digest = TokenDigest::of(token.expose().as_bytes());
+        Ok(Self { digest, proof: Proof::Token, secret: Some(token) })
+    }
+
+    fn signing_key(device: &DeviceId, config: &Config) -> anyhow::Result<Self> {
+        let keys = config.secrets.seal_keys().context(NO_KEYS)?;
+        let (secret, random) = (fresh()?, fresh_nonce()?);
+        let mut id = [0; 8];
+        id.copy_from_slice(&random[..8]);
+        let digest = TokenDigest::of_signing_key(id);
+        let owner = Credential::owner(&digest, device);
+        let sealed = keys.seal(secret.expose().as_bytes(), &owner, fresh_nonce()?)?;
+        Ok(Self { digest, proof: Proof::SigningKey(sealed), secret: Some(secret) })
+    }
+
+    fn certificate(given: &str) -> anyhow::Result<Self> {
+        let fingerprint = match http_api::fingerprint(given) {
+            Ok(fingerprint) => fingerprint,
+            Err(_) => {
+                let text = std::fs::read_to_string(given).with_context(|| {
+                    format!("{given:?} is neither a SHA-256 fingerprint nor a file that can be read")
+                })?;
+                http_api::pem(&text).map_err(|why| anyhow::anyhow!("{given}: {why}"))?
+            }
+        };
+        Ok(Self { digest: TokenDigest::from_bytes(fingerprint), proof: Proof::Certificate, secret: None })
+    }
+}
+
+const NO_KEYS: &str =
+    "a key to sign with is kept encrypted, and the configuration has no key for that: set [secrets] keys";
+
+/// The first bytes of the digest of 32 random ones.
+fn fresh_nonce() -> anyhow::Result<SealNonce> {
+    let mut nonce = SealNonce::default();
+    let random = TokenDigest::of(fresh()?.expose().as_bytes());
+    nonce.copy_from_slice(&random.as_bytes()[..12]);
+    Ok(nonce)
+}
+
+fn fresh() -> anyhow::Result<Secret> {
+    app::config::fresh_secret().context("no random bytes")
+}
+
 async fn add(
     device: &DeviceId,
+    new: New,
     registry: &dyn Registry,
     credentials: &dyn Credentials,
     now: Timestamp,
@@ -81,13 +158,26 @@ async fn add(
             http_api::INTEGRATION
         );
     }
-    let token = app::config::fresh_secret().context("no random bytes")?;
-    let digest = TokenDigest::of(token.expose().as_bytes());
-    let credential = Credential { digest, device: device.clone(), created: now };
-    anyhow::ensure!(credentials.insert(&credential).await?, "this token was there already; try again");
+    let New { digest, proof, secret } = new;
+    let credential = Credential { digest, proof, device: device.clone(), created: now };
+    anyhow::ensure!(credentials.insert(&credential).await?, "it is there already, of this device or another");
     // Alone on standard output, so that a script can take it from there.
-    say!("{}", token.expose());
-    eprintln!("The token of {device} (id {digest}). It is shown only now: Authorization: Bearer TOKEN");
+    if let Some(secret) = &secret {
+        say!("{}", secret.expose());
+    }
+    match &credential.proof {
+        Proof::Token => {
+            eprintln!(
+                "The token of {device} (id {digest}). It is shown only now: Authorization: Bearer TOKEN"
+            );
+        }
+        Proof::SigningKey(_) => {
+            eprintln!(
+                "The key of {device} to sign with, keyId={digest}. It is shown only now: see docs/http-api.md"
+            );
+        }
+        Proof::Certificate => eprintln!("The certificate (id {digest}) is now one of {device}."),
+    }
     Ok(())
 }
 
@@ -95,18 +185,50 @@ async fn list(device: Option<&DeviceId>, credentials: &dyn Credentials, json: bo
     let mut after: Option<Credential> = None;
     loop {
         let page = credentials.list(device, after.as_ref(), PAGE).await?;
-        for Credential { digest, device, created } in &page {
+        for Credential { digest, proof, device, created } in &page {
+            let kind = kind(proof);
             match json {
                 true => say!(
                     "{}",
-                    json!({ "device": device.as_str(), "token": digest.to_string(), "created": created.to_string() })
+                    json!({ "device": device.as_str(), "token": digest.to_string(), "created": created.to_string(), "kind": kind })
                 ),
-                false => say!("{device}\t{digest}\t{created}"),
+                false => say!("{device}\t{digest}\t{created}\t{kind}"),
             }
         }
         after = page.last().cloned();
         if page.len() < PAGE {
             return Ok(());
+        }
+    }
+}
+
+async fn reseal(credentials: &dyn Credentials, config: &Config) -> anyhow::Result<bool> {
+    let keys = config.secrets.seal_keys().context(NO_KEYS)?;
+    let mut after: Option<Credential> = None;
+    let (mut resealed, mut all) = (0, true);
+    loop {
+        let page = credentials.list(None, after.as_ref(), PAGE).await?;
+        for Credential { digest, proof, device, .. } in &page {
+            let Proof::SigningKey(sealed) = proof else { continue };
+            if keys.is_current(sealed) {
+                continue;
+            }
+            let owner = Credential::owner(digest, device);
+            match keys.open(sealed, &owner) {
+                Ok(secret) => {
+                    let sealed = keys.seal(&secret, &owner, fresh_nonce()?)?;
+                    resealed += u64::from(credentials.reseal(digest, &sealed).await?);
+                }
+                Err(error) => {
+                    say!("{device}\t{digest}: {error}");
+                    all = false;
+                }
+            }
+        }
+        after = page.last().cloned();
+        if page.len() < PAGE {
+            say!("encrypted {resealed} anew");
+            return Ok(all);
         }
     }
 }
@@ -124,6 +246,14 @@ async fn remove(device: &DeviceId, ids: &[String], credentials: &dyn Credentials
         all &= removed;
     }
     Ok(all)
+}
+
+fn kind(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::Token => "token",
+        Proof::Certificate => "certificate",
+        Proof::SigningKey(_) => "signing-key",
+    }
 }
 
 fn parse(text: &str) -> anyhow::Result<DeviceId> {

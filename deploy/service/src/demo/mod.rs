@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use app::config::{Broker, Config, Integration};
+use app::config::{Broker, Config};
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
@@ -31,6 +31,9 @@ pub(crate) struct DemoArgs {
     /// Where the webhooks are received.
     #[arg(long, default_value = "127.0.0.1:8080")]
     http: SocketAddr,
+    /// Where operators are served.
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    admin: SocketAddr,
     /// Where the embedded MQTT broker listens.
     #[arg(long, default_value = "127.0.0.1:1883")]
     mqtt: SocketAddr,
@@ -49,8 +52,9 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let (config, secrets) = configuration(&args)?;
     start::log(&config)?;
     let mut stop = Stop::new()?;
-    let running =
-        Running::start(&config).await.context("the demo needs both of its ports free: --http, --mqtt")?;
+    let running = Running::start(&config)
+        .await
+        .context("the demo needs all of its ports free: --http, --admin, --mqtt")?;
     let mut subscriber = Subscriber::connect(args.mqtt).await?;
     say!("device-bridge demo: webhooks on http://{}, MQTT on {}\n", running.address, args.mqtt);
 
@@ -72,6 +76,12 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the four bytes of the Sigfox samples mean.
+const TANK: &str = "[codecs.tank]\nformat = \"sigfox\"\n\
+                    grammar = \"lid::bool:0 temperature:1:int:8 level::uint:8 battery::uint:8\"\n\
+                    map = [{ from = \"temperature\", unit = \"Cel\" }, \
+                    { from = \"battery\", scale = 0.015, unit = \"V\" }]\n";
+
 /// The built-in configuration with three integrations, and their secrets, new in each run.
 fn configuration(args: &DemoArgs) -> anyhow::Result<(Config, BTreeMap<&'static str, String>)> {
     let mut secrets = BTreeMap::new();
@@ -82,14 +92,18 @@ fn configuration(args: &DemoArgs) -> anyhow::Result<(Config, BTreeMap<&'static s
             "[integrations.{name}]\nconnector = \"{name}\"\n\
              auth = {{ scheme = \"header\", header = \"X-Bridge-Secret\", secrets = [{{ env = \"{name}\" }}] }}\n"
         );
+        if name == "sigfox" {
+            text += "codec = \"tank\"\n";
+        }
         secrets.insert(name, secret);
     }
+    text += TANK;
     let env = |name: &str| secrets.get(name).cloned();
     let parsed = Config::parse(&text, std::path::Path::new("."), &env, &app::connector_infos());
-    let integrations: Vec<Integration> =
-        parsed.map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?.integrations;
-    let mut config = Config { integrations, ..Config::builtin() };
+    let Config { integrations, codecs, .. } = parsed.map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+    let mut config = Config { integrations, codecs, ..Config::builtin() };
     config.http.listen = args.http;
+    config.admin.listen = args.admin;
     config.hub.broker = Broker::Embedded { listen: args.mqtt };
     config.bridge.data_dir.clone_from(&args.data_dir);
     config.log.level = "warn".into();

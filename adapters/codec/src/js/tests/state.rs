@@ -2,13 +2,19 @@
 
 use super::*;
 
-/// The same call four times; every answer must be the first. `warm` says that no call needs a new context.
+/// The same call again and again, on a thread of the host and on this one; every answer must be the first. `warm` says
+/// that no call needs a new context.
 fn alike(source: &str, warm: bool) {
     let host = patient();
     let script = host.compile("farm.js", source).unwrap();
     assert_eq!(script.shape.changes_built_ins, !warm, "{source}");
     let first = decode(&host, &script, &[1]);
-    for _ in 0..3 {
+    for here in [false, true, true, false, true] {
+        if here {
+            script.inner.standing.trust();
+        } else {
+            script.inner.standing.lose();
+        }
         assert_eq!(decode(&host, &script, &[1]), first, "{source}");
     }
     assert!(first.is_ok(), "{source}: {first:?}");

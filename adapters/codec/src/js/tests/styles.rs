@@ -77,7 +77,7 @@ fn chirpstack_3_gets_its_variables() {
 #[test]
 fn the_input_has_everything_the_bridge_knows() {
     let host = patient();
-    let source = "function decodeUplink(input) { return { data: { all: input, \
+    let source = "// radio, previous\nfunction decodeUplink(input) { return { data: { all: input, \
                   date: input.recvTime instanceof Date, array: Array.isArray(input.bytes) } } }";
     let script = host.compile("all.js", source).unwrap();
     let call = CallInput {
@@ -87,6 +87,10 @@ fn the_input_has_everything_the_bridge_knows() {
         previous: json!({"counter": 4_294_967_296_u64}).as_object().cloned(),
         ..input(&[0, 255])
     };
+    let silent = host.compile("silent.js", source.split_once('\n').unwrap().1).unwrap();
+    let told = host.call_blocking(&silent, Function::DecodeUplink, call.clone()).unwrap();
+    let told = told.into_decoded().unwrap().data["all"].clone();
+    assert!(told.get("radio").is_none() && told.get("previous").is_none() && told.get("device").is_some());
     let decoded = host.call_blocking(&script, Function::DecodeUplink, call).unwrap().into_decoded().unwrap();
     assert_eq!(
         json(&decoded),

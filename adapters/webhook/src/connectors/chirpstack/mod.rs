@@ -28,7 +28,8 @@ use serde_json::{Map, Value};
 
 use self::wire::Event;
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown,
+    ApiWay, AuthKind, Connector, Decode, Letter, Malformed, Reply, Request, Setting, SettingError, Settings,
+    WayDown,
 };
 use crate::connectors::fields::{self, parse_pairs};
 use crate::connectors::lenient::Field;
@@ -74,12 +75,13 @@ impl Connector for ChirpStack {
 }
 
 /// See [`queue::Queue`].
-static WAY_DOWN: WayDown = WayDown {
+static WAY_DOWN: WayDown = WayDown::Api(ApiWay {
     default_url: None,
     token: "an API key of the tenant or the server",
     settings: &[],
+    announced: None,
     make: |url, _settings| Ok(Arc::new(queue::Queue { url: url.to_owned() })),
-};
+});
 
 impl Decode for ChirpStack {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
@@ -120,7 +122,7 @@ impl Decode for ChirpStack {
         })
     }
 
-    fn reply(&self, _request: &Request<'_>, _verdicts: &[Verdict]) -> Reply {
+    fn reply(&self, _: &Request<'_>, _: &[Verdict], _: &[Letter]) -> Reply {
         Reply::Empty
     }
 

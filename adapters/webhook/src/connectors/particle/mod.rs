@@ -20,7 +20,8 @@ use bridge_core::{Decoded, Verdict};
 use http::Method;
 
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown, one,
+    ApiWay, AuthKind, Connector, Decode, Letter, Malformed, Reply, Request, Setting, SettingError, Settings,
+    WayDown, one,
 };
 use envelope::Envelope;
 use settings::ParticleSettings;
@@ -73,15 +74,16 @@ struct Webhooks {
 }
 
 /// See [`function::Call`].
-static WAY_DOWN: WayDown = WayDown {
+static WAY_DOWN: WayDown = WayDown::Api(ApiWay {
     default_url: Some("https://api.particle.io"),
     token: "an access token, best that of an API user who may call functions only",
     settings: &[Setting { key: "product", help: "the id or slug of the product that the devices belong to" }],
+    announced: None,
     make: |url, settings| {
         let product = one(settings, "product").map(str::to_owned);
         Ok(Arc::new(function::Call { url: url.to_owned(), product }))
     },
-};
+});
 
 impl Decode for Webhooks {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
@@ -94,7 +96,7 @@ impl Decode for Webhooks {
     }
 
     /// Empty: Particle publishes the body of an answer to the device, for data.
-    fn reply(&self, _request: &Request<'_>, _verdicts: &[Verdict]) -> Reply {
+    fn reply(&self, _: &Request<'_>, _: &[Verdict], _: &[Letter]) -> Reply {
         Reply::Empty
     }
 

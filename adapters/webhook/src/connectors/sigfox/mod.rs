@@ -1,8 +1,9 @@
 //! Sigfox (Sigfox backend, UnaBiz): callbacks of every service, by URL or BATCH_URL, in whatever form the user's
-//! template gives them. Not here: the custom payload grammar (a codec), downlinks (every answer is 204).
+//! template gives them, and commands in the answers to BIDIR. Not here: the custom payload grammar (a codec).
 
 mod advanced;
 mod alarm;
+mod mailbox;
 mod message;
 mod pattern;
 mod record;
@@ -18,13 +19,15 @@ mod tests;
 
 use std::borrow::Cow;
 
-use bridge_core::{Decoded, Verdict};
+use bridge_core::{Decoded, Problem, Verdict};
 use http::Method;
 
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown,
+    Ask, AuthKind, Connector, Decode, Letter, Malformed, Reply, Request, Setting, SettingError, Settings,
+    WayDown,
 };
 use message::Origin;
+use record::Record;
 use service::Service;
 use settings::SigfoxSettings;
 
@@ -63,8 +66,9 @@ impl Connector for Sigfox {
     }
 
     fn downlink(&self) -> Option<&'static WayDown> {
-        None
+        Some(&mailbox::WAY_DOWN)
     }
+
     fn configure(&self, settings: &Settings) -> Result<Box<dyn Decode>, Vec<SettingError>> {
         Ok(Box::new(Callbacks { settings: SigfoxSettings::read(settings)? }))
     }
@@ -75,8 +79,15 @@ struct Callbacks {
     settings: SigfoxSettings,
 }
 
-impl Decode for Callbacks {
-    fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
+impl Callbacks {
+    /// The records of a request, and what it says about each of them.
+    ///
+    /// # Errors
+    /// When the body is not of the form that its content type says.
+    fn read<'a>(
+        &self,
+        request: &Request<'a>,
+    ) -> Result<(Vec<Result<Record, Problem>>, Origin<'a>), Malformed> {
         // The end of the URL names a device, or the service: no name of a service is hex.
         let path_service = request.path_device.and_then(Service::parse);
         let origin = Origin {
@@ -84,8 +95,15 @@ impl Decode for Callbacks {
             path_device: request.path_device.filter(|_| path_service.is_none()),
             received_at: request.received_at,
         };
+        Ok((request::records(&self.settings, request)?, origin))
+    }
+}
+
+impl Decode for Callbacks {
+    fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
+        let (records, origin) = self.read(request)?;
         let mut decoded = Decoded::default();
-        for record in request::records(&self.settings, request)? {
+        for record in records {
             match record.and_then(|record| message::uplink(record, &origin)) {
                 Ok(uplink) => decoded.push(uplink),
                 Err(problem) => decoded.problems.push(problem),
@@ -94,8 +112,15 @@ impl Decode for Callbacks {
         Ok(decoded)
     }
 
-    fn reply(&self, _request: &Request<'_>, _verdicts: &[Verdict]) -> Reply {
-        Reply::NoContent
+    fn asks(&self, request: &Request<'_>) -> Vec<Ask> {
+        match self.read(request) {
+            Ok((records, origin)) => mailbox::asks(records.into_iter().flatten(), &origin),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn reply(&self, _: &Request<'_>, _: &[Verdict], letters: &[Letter]) -> Reply {
+        if letters.is_empty() { Reply::NoContent } else { Reply::Json(mailbox::answer(letters)) }
     }
 
     /// Sigfox sends no credentials in bodies.

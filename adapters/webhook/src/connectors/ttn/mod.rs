@@ -18,6 +18,7 @@
 //! - `last_battery_percentage` becomes `batteryLevel` unless the codec gave one; `batteryLevelTime` says how old it is.
 //! - Wrapped messages (`payload` of an AWS IoT rule, `result` of the storage API), arrays of messages and NDJSON are read.
 
+mod announced;
 mod downlink;
 mod event;
 mod identity;
@@ -43,7 +44,8 @@ use self::identity::{Part, Sender};
 use self::uplink::Form;
 use self::wire::{DISCRIMINATORS, Envelope};
 use crate::connector::{
-    AuthKind, Connector, Decode, Malformed, Reply, Request, Setting, SettingError, Settings, WayDown, one,
+    Announces, ApiWay, AuthKind, Connector, Decode, Letter, Malformed, Reply, Request, Setting, SettingError,
+    Settings, WayDown, one,
 };
 use crate::connectors::fields;
 use crate::connectors::lenient::Field;
@@ -90,13 +92,14 @@ impl Connector for Ttn {
 }
 
 /// See [`push::Push`].
-static WAY_DOWN: WayDown = WayDown {
+static WAY_DOWN: WayDown = WayDown::Api(ApiWay {
     default_url: Some("https://eu1.cloud.thethings.network"),
     token: "an API key with the right to write downlink traffic",
     settings: &[
         Setting { key: "webhook", help: "the id of the webhook at The Things Stack" },
         Setting { key: "application", help: "for devices whose application is not known from an uplink" },
     ],
+    announced: Some(Announces { settings: &["webhook"], read: announced::read }),
     make: |url, settings| {
         let Some(webhook) = one(settings, "webhook") else {
             return Err(vec![SettingError {
@@ -110,7 +113,7 @@ static WAY_DOWN: WayDown = WayDown {
             application: one(settings, "application").map(str::to_owned),
         }))
     },
-};
+});
 
 impl Decode for Ttn {
     fn decode(&self, request: &Request<'_>) -> Result<Decoded, Malformed> {
@@ -134,7 +137,7 @@ impl Decode for Ttn {
     }
 
     /// Empty: The Things Stack keeps what is answered in its event log.
-    fn reply(&self, _request: &Request<'_>, _verdicts: &[Verdict]) -> Reply {
+    fn reply(&self, _: &Request<'_>, _: &[Verdict], _: &[Letter]) -> Reply {
         Reply::Empty
     }
 

@@ -21,7 +21,7 @@ fn devices_and_gateways() {
         "#,
     )
     .unwrap();
-    let DevicesApi { enabled, register, body_limit, rate, codec } = &config.devices_api;
+    let DevicesApi { enabled, register, body_limit, rate, codec, .. } = &config.devices_api;
     assert_eq!((*enabled, *register, *body_limit, *rate), (false, Register::Park, 4096, Some(5)));
     assert_eq!(codec.as_deref(), Some("mine"));
     let [gateway] = &config.gateways[..] else { panic!("{:?}", config.gateways) };

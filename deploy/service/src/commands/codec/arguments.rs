@@ -1,6 +1,5 @@
 //! Values of options, read while the command line is, so that a mistake ends with the usage. Not here: the options.
 
-use app::tryout::Trial;
 use bridge_core::Timestamp;
 
 /// Bytes, however they were written.
@@ -14,8 +13,7 @@ pub(super) fn hex(text: &str) -> Result<Payload, String> {
 
 /// Standard base64.
 pub(super) fn base64(text: &str) -> Result<Payload, String> {
-    let trial = Trial { base64: Some(text.to_owned()), ..Trial::default() };
-    trial.bytes().map(Payload).map_err(|_| "this is not base64".to_owned())
+    app::tryout::parse_base64(text).map(Payload)
 }
 
 /// The text itself.

@@ -63,7 +63,7 @@ pub(super) async fn run(args: &ReplayArgs, config: &Config) -> anyhow::Result<bo
     Ok(failed == 0)
 }
 
-/// See the report of `POST /operator/replay`.
+/// See the report of `POST /admin/v1/replay`.
 const KEYS: [&str; 6] = ["payloads", "corrected", "duplicate", "failed", "undecoded", "skipped"];
 
 /// What somebody wants to see of it: in a dry run everything, else what did not go well.

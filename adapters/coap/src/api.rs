@@ -1,0 +1,259 @@
+//! The API: each request through resource, method, token, scope, rate, format, body, device, delivery, answer, in this order.
+//! Not here: datagrams ([`crate::server`]), what a body says (`edge`), and codes ([`crate::answer`]).
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bridge_core::counters::IntegrationCounters;
+use bridge_core::keyring::Keyring;
+use bridge_core::naming::{Case, NamingRule};
+use bridge_core::pipeline::{Intake, Integration, Pipeline};
+use bridge_core::ports::RawRequest;
+use bridge_core::registrar::{DeviceRule, Register};
+use bridge_core::trace::{End, Step, Tracer};
+use bridge_core::{Decoded, DeviceId, ExternalDevice, IntegrationName, Timestamp};
+use coap_proto::{Request, Response, Stats};
+use edge::{Formats, Items, LogGate, Tasks, body, properties};
+
+use crate::SOURCE;
+use crate::answer::{self, Refused};
+use crate::resource::{Parameter, Resource, Target, Topic, parameter};
+use crate::settings::Settings;
+
+/// Answers devices. Cheap to clone.
+#[derive(Clone)]
+pub struct CoapApi(Arc<Inner>);
+
+/// What the API is made of.
+pub struct Parts {
+    /// The integration that the devices belong to. Devices of the HTTP API are the same ones: a token is good for both, and
+    /// what was sent over one and again over the other is one message.
+    pub name: IntegrationName,
+    /// [`SOURCE`] as a name.
+    pub source: IntegrationName,
+    /// Where messages go.
+    pub pipeline: Arc<Pipeline>,
+    /// Whose token is whose.
+    pub keyring: Arc<Keyring>,
+    /// For bodies that are not JSON.
+    pub formats: Arc<dyn Formats>,
+    /// Never the same twice, also not after a restart: the key of an item that has none.
+    pub unique: Box<dyn Fn() -> [u8; 16] + Send + Sync>,
+    /// Must not be guessable: message ids, tokens and Echo values are made of it.
+    pub seed: [u8; 32],
+    /// Runs requests to their end.
+    pub tasks: Tasks,
+    /// The longest body, bytes.
+    pub body_limit: usize,
+}
+
+struct Inner {
+    parts: Parts,
+    integration: Integration,
+    settings: RwLock<Arc<Settings>>,
+    counters: Arc<IntegrationCounters>,
+    refusal_log: LogGate,
+    stats: Mutex<Stats>,
+}
+
+impl CoapApi {
+    /// An API of these parts.
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        let counters = Arc::new(IntegrationCounters::default());
+        let integration = Integration {
+            name: parts.name.clone(),
+            source: SOURCE,
+            devices: DeviceRule {
+                // A device's own token never registers it.
+                register: Register::Off,
+                naming: NamingRule { case: Case::Keep, ..NamingRule::default() },
+            },
+            counters: counters.clone(),
+        };
+        let settings = RwLock::new(Arc::new(settings));
+        let (refusal_log, stats) = (LogGate::default(), Mutex::default());
+        Self(Arc::new(Inner { parts, integration, settings, counters, refusal_log, stats }))
+    }
+
+    /// Puts other settings in their place; requests under way end with the old ones. Rates begin anew.
+    pub fn replace(&self, settings: Settings) {
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &IntegrationCounters {
+        &self.0.counters
+    }
+
+    /// What its endpoint has counted, a moment ago.
+    pub fn stats(&self) -> Stats {
+        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_stats(&self, stats: Stats) {
+        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.parts.tasks
+    }
+
+    pub(crate) fn seed(&self) -> [u8; 32] {
+        self.0.parts.seed
+    }
+
+    pub(crate) fn body_limit(&self) -> usize {
+        self.0.parts.body_limit
+    }
+
+    /// Answers a request. Must run to its end, also when the device has gone.
+    pub async fn answer(&self, request: Request) -> Response {
+        let Parts { pipeline, .. } = &self.0.parts;
+        let (topic, target) = match Resource::of(&request) {
+            None => return answer::not_found(),
+            Some(Resource::Time) => return answer::time(&request, pipeline.clock.wall()),
+            Some(Resource::Upload(topic, target)) => (topic, target),
+        };
+        let entered = pipeline.clock.now();
+        self.0.counters.received.add(1);
+        let _in_flight = self.0.counters.in_flight.enter();
+        let number = pipeline.traces.next_request();
+        let (received_at, source) = (pipeline.clock.wall(), self.0.parts.source.clone());
+        let mut tracer = Tracer::start(number, source, received_at, entered);
+        let arrived = match self.admit(&request, topic, target).await {
+            Ok((device, media_type, key)) => {
+                tracer.step(Step::Authenticated, pipeline.clock.now());
+                tracer.trace_mut().device = Some(device.clone());
+                Arrived { request: &request, topic, device, media_type, key, received_at }
+            }
+            Err(refused) => return self.refuse(tracer, refused),
+        };
+        let items = match self.understand(&arrived).await {
+            Ok(items) => items,
+            Err(refused) => return self.refuse(tracer, refused),
+        };
+        tracer.step(Step::Decoded, pipeline.clock.now());
+        let response = self.deliver(&arrived, items, tracer).await;
+        self.0.counters.latency.observe(pipeline.clock.now().saturating_duration_since(entered));
+        response
+    }
+}
+
+impl CoapApi {
+    /// Everything before the body is looked into: device, media type and key of the request.
+    async fn admit(
+        &self,
+        request: &Request,
+        topic: Topic,
+        target: Target,
+    ) -> Result<(DeviceId, &'static str, Option<String>), Refused> {
+        if !topic.takes(request.code) {
+            return Err(answer::method());
+        }
+        let own = self.caller(request).await?;
+        match target {
+            Target::Named(None) => return Err(answer::unknown_device()),
+            Target::Named(Some(named)) if named != own => return Err(answer::out_of_scope()),
+            Target::Named(Some(_)) | Target::Own => {}
+        }
+        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(rate) = &settings.rate {
+            rate.admit(&own.to_shared()).map_err(answer::overload)?;
+        }
+        // There is always something to add to, and it has no entity tag.
+        request.preconditions(Some(b"")).map_err(answer::precondition)?;
+        let media_type = topic.media_type(request.content_format()).ok_or_else(answer::format)?;
+        let key = match parameter(request, 'i') {
+            Parameter::None => None,
+            Parameter::One(key) if !key.is_empty() => Some(key.to_owned()),
+            Parameter::One(_) | Parameter::Several => return Err(answer::bad_key()),
+        };
+        match request.body.len() > self.0.parts.body_limit {
+            true => Err(answer::too_large(self.0.parts.body_limit)),
+            false => Ok((own, media_type, key)),
+        }
+    }
+
+    /// The device whose token the request carries.
+    async fn caller(&self, request: &Request) -> Result<DeviceId, Refused> {
+        let Parameter::One(token) = parameter(request, 't') else { return Err(answer::unauthorized()) };
+        let device = edge::device_of(&self.0.parts.keyring, token.as_bytes()).await;
+        device.map_err(|error| store_failed(&error))?.ok_or_else(answer::unauthorized)
+    }
+
+    /// What the body says, when the registry lets the device in.
+    async fn understand(&self, arrived: &Arrived<'_>) -> Result<Items, Refused> {
+        let body = &arrived.request.body;
+        let items = match arrived.topic {
+            Topic::Telemetry => {
+                body::read(arrived.media_type, body, &*self.0.parts.formats, arrived.received_at)
+            }
+            Topic::Properties => properties::read(body),
+        };
+        let items = items.map_err(|fault| answer::faulty(&fault))?;
+        let Integration { name, devices, .. } = &self.0.integration;
+        let external = ExternalDevice::new(arrived.device.as_str());
+        let registrar = &self.0.parts.pipeline.registrar;
+        match registrar.resolve(name, devices, &external, arrived.received_at).await {
+            Ok(Ok(_)) => Ok(items),
+            Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
+            Err(error) => Err(store_failed(&error)),
+        }
+    }
+
+    async fn deliver(&self, arrived: &Arrived<'_>, items: Items, tracer: Tracer) -> Response {
+        let uplinks = items.into_uplinks(&arrived.device, arrived.key.as_deref(), &self.0.parts.unique);
+        let intake = Intake {
+            integration: &self.0.integration,
+            decoded: Decoded { uplinks, problems: Vec::new() },
+            received_at: arrived.received_at,
+            request: &|| arrived.to_raw(),
+            replayed: false,
+            tracer,
+        };
+        answer::verdicts(&self.0.parts.pipeline.accept(intake).await)
+    }
+
+    fn refuse(&self, tracer: Tracer, refused: Refused) -> Response {
+        let Refused { refusal, response, detail } = refused;
+        self.0.counters.refuse(refusal);
+        if let Some(suppressed) = self.0.refusal_log.admit(self.0.parts.pipeline.clock.now()) {
+            let refusal = refusal.as_str();
+            tracing::warn!(integration = SOURCE, refusal, detail, suppressed, "request refused");
+        }
+        self.0.parts.pipeline.traces.keep(tracer.end(End::Refused(refusal), Some(detail)));
+        response
+    }
+}
+
+/// A request that has passed all checks but those of its content.
+struct Arrived<'r> {
+    request: &'r Request,
+    topic: Topic,
+    device: DeviceId,
+    media_type: &'static str,
+    key: Option<String>,
+    received_at: Timestamp,
+}
+
+impl Arrived<'_> {
+    /// As the HTTP API would have got it: it replays the dead letters of both.
+    fn to_raw(&self) -> RawRequest {
+        let method = match self.topic {
+            Topic::Telemetry => "POST",
+            Topic::Properties => "PATCH",
+        };
+        RawRequest {
+            method: method.into(),
+            path_device: Some(self.device.to_string()),
+            // The token stands in it.
+            query: String::new(),
+            content_type: Some(self.media_type.into()),
+            body: self.request.body.to_vec(),
+        }
+    }
+}
+
+fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
+    tracing::warn!(%error, "a device could not be looked up");
+    answer::unavailable()
+}

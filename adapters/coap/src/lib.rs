@@ -1,0 +1,20 @@
+//! Devices that speak CoAP over UDP: telemetry and properties become uplinks. [`CoapApi`] answers requests, [`serve`] runs a
+//! socket around an endpoint of `coap-proto`; the other modules are their parts. Not here: DTLS, CoAP over TCP and WebSocket,
+//! anything towards a device, and what happens to an uplink afterwards (`bridge-core`).
+
+mod answer;
+mod api;
+mod random;
+mod resource;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use api::{CoapApi, Parts};
+pub use coap_proto::Stats;
+pub use server::{Closing, serve};
+pub use settings::Settings;
+
+/// The source of messages that came this way, and the label of its counters and traces.
+pub const SOURCE: &str = "coap";

@@ -1,0 +1,19 @@
+//! What can change while the API runs. Not here: address and body limit, which belong to the socket.
+
+use std::num::NonZeroU32;
+
+use edge::RateLimits;
+
+/// How the API treats requests.
+#[derive(Default)]
+pub struct Settings {
+    /// How many requests each device may send; none for no limit.
+    pub rate: Option<RateLimits>,
+}
+
+impl Settings {
+    /// So many requests per second for each device; none for no limit.
+    pub fn limited_to(requests: Option<u32>) -> Self {
+        Self { rate: requests.and_then(NonZeroU32::new).map(RateLimits::per_second) }
+    }
+}

@@ -1,0 +1,35 @@
+// Each line is a call of its own, after the first one.
+var a = [3, 1, , 2], u = new Uint8Array([3, 1, 2]), s = 'a-b-ä', made = {}; function put(name, value) { made[name] = value === undefined ? 'undefined' : typeof value === 'object' ? Object.assign({ is: value && value.constructor && value.constructor.name }, value) : value } function thrown(f) { try { return f() } catch (e) { return e.name + ': ' + e.message } }
+put('slice', a.slice(1)); put('slice2', a.slice(-2, -1)); put('indexOf', a.indexOf(2)); put('last', a.lastIndexOf(3));
+put('last2', a.lastIndexOf(3, -2)); put('includes', a.includes(undefined)); put('fill', [1, 2, 3].fill(7, 1));
+put('reverse', a.slice().reverse()); put('toReversed', a.toReversed()); put('copy', [1, 2, 3, 4].copyWithin(0, 2));
+put('with', [1, 2].with(0, 5)); put('splice', [1, 2, 3].splice(1)); put('splice2', [1, 2, 3].splice()); put('toSpliced', [1, 2, 3].toSpliced(1, 1, 8, 9));
+put('unshift', [1].unshift(4, 5)); put('shift', [4, 5].shift()); put('join', a.join()); put('join2', a.join('--')); put('text', '' + a);
+put('locale', [1, 'x'].toLocaleString()); put('sort', a.slice().sort()); put('sort2', [10, 9, 1].sort(function (x, y) { return x - y }));
+put('toSorted', [10, 9, 1].toSorted()); put('concat', a.concat([4, , 5], 6, [[7]], { length: 2 }, 'x')); put('concat1', [].concat());
+put('concat2', [1].concat(arguments.length)); put('from', Array.from([1, 2], function (x) { return x * 2 })); put('from2', Array.from('äb'));
+put('nothing', thrown(function () { return [].slice.call(undefined) })); put('noFunction', thrown(function () { return [1, 2].sort(5) }));
+put('argumentsSlice', (function () { return Array.prototype.slice.call(arguments, 1) })(1, 2, 3));
+put('tSlice', u.slice(1)); put('tSort', u.slice().sort()); put('tJoin', u.join('/')); put('tText', String(u)); put('tFill', new Uint8Array(3).fill(4, 1));
+var target = new Uint8Array(5); target.set([1, 2], 2); target.set(u.subarray(1), 0); put('tSet', target); put('tFrom', Uint8Array.from([1, 2]));
+put('tIndex', u.indexOf(2)); put('tOf', Uint8Array.of(1, 2)); put('tBuffer', new Uint8Array(u.buffer, 1, 1)); put('tLength', new Uint16Array(2).length);
+put('tCopy', new Float32Array(u)); put('tNone', new Uint8Array().length); put('tBytes', Uint8Array.BYTES_PER_ELEMENT + Float64Array.BYTES_PER_ELEMENT);
+put('tCall', thrown(function () { return Uint8Array(2) })); put('tInstance', u instanceof Uint8Array); put('tHex', u.toHex()); put('tFromHex', Uint8Array.fromHex('0aff'));
+put('tMap', u.map(function (x) { return x + 1 })); put('tProto', Object.getPrototypeOf(Uint8Array) === Object.getPrototypeOf(Int8Array));
+class Frame extends Uint8Array { first() { return this[0] } } put('frame', new Frame([9]).first()); put('frameSlice', new Frame([9, 8]).slice(1).first()); put('frameIs', new Frame(1) instanceof Uint8Array);
+class List extends Array { sum() { return this.reduce(function (x, y) { return x + y }, 0) } } put('list', List.from([1, 2]).slice(1).sum()); put('list2', new List(1, 2).length);
+put('sIndex', s.indexOf('b')); put('sLast', s.lastIndexOf('-')); put('sIncludes', s.includes('ä')); put('starts', s.startsWith('b', 2)); put('ends', s.endsWith('ä'));
+put('split', s.split('-')); put('split2', s.split(/(-)/)); put('split3', 'abc'.split('')); put('split4', 'abc'.split('b', 1)); put('split5', 'abc'.split());
+put('replace', s.replace('-', '+')); put('replace2', s.replace(/-/g, function (m, at) { return at })); put('all', s.replaceAll('-', '$&$&'));
+put('match', 'a1b22'.match(/\d+/g)); put('match2', 'a1'.match(/(?<n>\d)/)[1]); put('search', s.search(/b/)); put('upper', s.toUpperCase());
+put('repeat', 'ab'.repeat(3)); put('pad', '5'.padStart(3, '0') + '5'.padEnd(3) + '5'.padStart(2)); put('well', s.isWellFormed());
+put('number', String.prototype.padStart.call(5, 3, '0')); put('uri', encodeURIComponent(s) + decodeURIComponent('%C3%A4') + escape(s));
+put('parse', JSON.parse('{"a":[1,2]}', function (k, v) { return Array.isArray(v) ? v.length : v })); put('bad', thrown(function () { return typeof JSON.parse('{') }));
+put('test', /b/.test(s)); put('exec', /(b)-/.exec(s)); put('last', (function () { var r = /a/g; r.test('aa'); return r.lastIndex })());
+put('regexp', /a/ instanceof RegExp); put('regexpIs', /a/.constructor === RegExp); put('copied', new RegExp(/a/g, 'i').flags); put('species', RegExp[Symbol.species] === RegExp);
+put('keys', Object.keys({ b: 1, a: 2 }).join()); put('entries', Object.entries({ b: 1 })); put('assign', Object.assign({ a: 1 }, { b: 2 }, null));
+put('frozen', Object.isFrozen(Object.freeze({ a: 1 }))); put('fromEntries', Object.fromEntries([['a', 1]])); put('create', Object.create({ z: 1 }, { y: { value: 2, enumerable: true } }).z);
+put('define', Object.defineProperty({}, 'a', { value: 1, enumerable: true })); put('defineAll', Object.defineProperties({}, { a: { value: 2, enumerable: true } }));
+put('reflect', Reflect.defineProperty(Object.freeze({}), 'a', { value: 1 })); put('apply', Math.max.apply(null, [1, 5, 2])); put('apply2', (function () { return arguments.length }).apply());
+put('apply3', thrown(function () { return Function.prototype.apply.call(5) })); put('apply4', thrown(function () { return Math.max.apply(null, 5) })); put('construct', Reflect.construct(Date, [0]).getTime());
+put('own', Reflect.ownKeys({ a: 1, 2: 3 }).join()); put('new', thrown(function () { return new [].slice() }).length > 0);
