@@ -7,7 +7,7 @@ use bridge_core::DeviceId;
 use bridge_core::command::{Awaits, Flight, Resend};
 use bridge_core::ports::{
     Commands, Credential, Credentials, DeadLetters, DeviceRecord, Insert, Inserted, Outbox, Proof,
-    QueueLimits, Registry, StoreError, TokenDigest, Twins,
+    QueueLimits, Registry, StoreError, Subscriptions, TokenDigest, Twins,
 };
 use bridge_core::subscription::{Subscription, SubscriptionKind, Told};
 use bridge_core::testing::contract;
