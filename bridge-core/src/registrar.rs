@@ -47,8 +47,10 @@ struct State {
     cache: Recent<(IntegrationName, String), Arc<DeviceRecord>>,
     seen: HashMap<DeviceId, Timestamp>,
     version: u64,
-    /// Insertions of our own since `version` was read.
+    /// Insertions of our own since `version` was read, and in it for certain.
     own: u64,
+    /// Times that `version` was read. What was under way then belongs to neither side.
+    epoch: u64,
 }
 
 impl State {
@@ -78,7 +80,7 @@ impl Registrar {
     /// When the registry cannot be read.
     pub async fn open(registry: Arc<dyn Registry>) -> StoreResult<Self> {
         let version = registry.version().await?;
-        let state = State { cache: Recent::new(CACHE), seen: HashMap::new(), version, own: 0 };
+        let state = State { cache: Recent::new(CACHE), seen: HashMap::new(), version, own: 0, epoch: 0 };
         Ok(Self { registry, state: Mutex::new(state) })
     }
 
@@ -94,18 +96,22 @@ impl Registrar {
         now: Timestamp,
     ) -> StoreResult<Resolved> {
         let key = (integration.clone(), device.id.clone());
-        {
+        let epoch = {
             let mut state = lock(&self.state);
             if let Some(record) = state.cache.get(&key).cloned() {
                 return Ok(state.admit(&record, device, now));
             }
-        }
+            state.epoch
+        };
         // Boxed: it is large and rare.
         match Box::pin(self.look_up(integration, rule, device, now)).await? {
             Ok(record) => {
                 let record = Arc::new(record);
                 let mut state = lock(&self.state);
-                state.cache.insert(key, record.clone());
+                // What was read before somebody else's change was seen must not stay.
+                if state.epoch == epoch {
+                    state.cache.insert(key, record.clone());
+                }
                 Ok(state.admit(&record, device, now))
             }
             Err(refused) => Ok(Err(refused)),
@@ -150,15 +156,18 @@ impl Registrar {
     /// # Errors
     /// When the registry cannot be read.
     pub async fn refresh(&self) -> StoreResult<()> {
-        let own = lock(&self.state).own;
+        let (own, epoch) = {
+            let state = lock(&self.state);
+            (state.own, state.epoch)
+        };
         let version = self.registry.version().await?;
         let mut state = lock(&self.state);
-        if version != state.version + own {
+        // With another refresh in between, nobody knows which changes of our own it has seen.
+        if state.epoch != epoch || version != state.version + own {
             state.cache.clear();
         }
-        state.version = version;
-        // Another refresh at the same time may have taken them away already.
-        state.own = state.own.saturating_sub(own);
+        (state.version, state.own) = (version, 0);
+        state.epoch += 1;
         Ok(())
     }
 
@@ -201,9 +210,13 @@ impl Registrar {
             first_seen: now,
             last_seen: Some(now),
         };
+        let epoch = lock(&self.state).epoch;
         Ok(match self.registry.insert(&record).await? {
             Insert::Created => {
-                lock(&self.state).own += 1;
+                let mut state = lock(&self.state);
+                // A refresh in between may have counted it: counted twice, it would hide a change of somebody else.
+                state.own += u64::from(state.epoch == epoch);
+                drop(state);
                 Ok(record)
             }
             Insert::Exists(record) => Ok(record),
@@ -218,5 +231,91 @@ impl Registrar {
                 ),
             )),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_channel::oneshot;
+
+    use super::*;
+    use crate::ports::{BoxFuture, DeviceFilter};
+    use crate::testing::{MemoryStore, block_on, poll_once};
+
+    /// A registry whose answer to an insertion comes when the test says so.
+    struct Slow(MemoryStore, Mutex<Option<oneshot::Receiver<()>>>);
+
+    impl Registry for Slow {
+        fn find<'a>(
+            &'a self,
+            integration: &'a IntegrationName,
+            external: &'a ExternalId,
+        ) -> BoxFuture<'a, StoreResult<Option<DeviceRecord>>> {
+            self.0.find(integration, external)
+        }
+
+        fn get<'a>(&'a self, id: &'a DeviceId) -> BoxFuture<'a, StoreResult<Option<DeviceRecord>>> {
+            Registry::get(&self.0, id)
+        }
+
+        fn insert<'a>(&'a self, record: &'a DeviceRecord) -> BoxFuture<'a, StoreResult<Insert>> {
+            Box::pin(async move {
+                let inserted = Registry::insert(&self.0, record).await;
+                let answer = lock(&self.1).take();
+                if let Some(answer) = answer {
+                    answer.await.unwrap();
+                }
+                inserted
+            })
+        }
+
+        fn update<'a>(&'a self, record: &'a DeviceRecord) -> BoxFuture<'a, StoreResult<bool>> {
+            Registry::update(&self.0, record)
+        }
+
+        fn remove<'a>(&'a self, id: &'a DeviceId) -> BoxFuture<'a, StoreResult<bool>> {
+            Registry::remove(&self.0, id)
+        }
+
+        fn list<'a>(
+            &'a self,
+            filter: &'a DeviceFilter,
+            after: Option<&'a DeviceId>,
+            limit: usize,
+        ) -> BoxFuture<'a, StoreResult<Vec<DeviceRecord>>> {
+            Registry::list(&self.0, filter, after, limit)
+        }
+
+        fn touch<'a>(&'a self, seen: &'a [(DeviceId, Timestamp)]) -> BoxFuture<'a, StoreResult<()>> {
+            self.0.touch(seen)
+        }
+
+        fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
+            Registry::version(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_change_is_seen_though_a_device_registered_while_the_version_was_read() {
+        let (answer, waits) = oneshot::channel();
+        let registry = Arc::new(Slow(MemoryStore::default(), Mutex::new(Some(waits))));
+        let registrar = block_on(Registrar::open(registry.clone())).unwrap();
+        let (integration, rule) = (IntegrationName::parse("farm").unwrap(), DeviceRule::default());
+        let device = ExternalDevice::new("d1");
+        let resolve = || registrar.resolve(&integration, &rule, &device, Timestamp::EPOCH);
+        {
+            let mut registering = pin!(resolve());
+            assert!(poll_once(&mut registering).is_none(), "it is written, and nobody knows");
+            block_on(registrar.refresh()).unwrap();
+            answer.send(()).unwrap();
+            assert!(block_on(registering).unwrap().is_ok());
+        }
+        let record = block_on(resolve()).unwrap().unwrap();
+        let parked = DeviceRecord { state: DeviceState::Parked, ..(*record).clone() };
+        assert!(block_on(Registry::update(&*registry, &parked)).unwrap());
+        block_on(registrar.refresh()).unwrap();
+        assert_eq!(block_on(resolve()).unwrap().unwrap_err().0, Reason::Parked);
     }
 }

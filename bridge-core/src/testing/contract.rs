@@ -315,6 +315,5 @@ mod tests {
         block_on(subscriptions(&MemoryStore::default()));
         block_on(twins(&MemoryStore::default()));
         block_on(vault(&MemoryStore::default()));
-        block_on(vault(&MemoryStore::default()));
     }
 }
