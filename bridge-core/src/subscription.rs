@@ -5,6 +5,8 @@
 //! and what changed while nobody could be called is told as one change. Commands are told by their own life
 //! ([`crate::command`]).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -46,8 +48,8 @@ impl SubscriptionKind {
     }
 }
 
-/// A callback. There is at most one for each device and kind.
-#[derive(Debug, Clone, PartialEq)]
+/// A callback. There is at most one for each device and kind. Its debug output does not hold the URL.
+#[derive(Clone, PartialEq)]
 pub struct Subscription {
     /// Of which device.
     pub device: DeviceId,
@@ -59,6 +61,18 @@ pub struct Subscription {
     pub created: Timestamp,
     /// What was told.
     pub told: Told,
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, kind, callback_url: _, created, told } = self;
+        f.debug_struct("Subscription")
+            .field("device", device)
+            .field("kind", kind)
+            .field("created", created)
+            .field("told", told)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What of a state the callback has confirmed.

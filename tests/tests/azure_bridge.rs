@@ -12,6 +12,7 @@ use tests::world::{Process, World, exchange, wait_until};
 
 const KEY: &str = "one-key-of-the-adapters";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const SEAL: &str = "a-key-for-secrets-at-rest-of-32-bytes";
 const DEVICE: &str = "/devices/plant-1";
 
 /// A bridge with the drop-in, and somebody who answers callbacks.
@@ -28,11 +29,11 @@ impl Scene {
     async fn new(usual: Value) -> Self {
         let world = World::new("5");
         let path = world.folder.path().join("bridge.toml");
-        for (name, secret) in [("key", KEY), ("signing", SIGNING)] {
+        for (name, secret) in [("key", KEY), ("signing", SIGNING), ("seal", SEAL)] {
             std::fs::write(world.folder.path().join(name), secret).unwrap();
         }
         let config = std::fs::read_to_string(&path).unwrap()
-            + "[azure_bridge]\nsecrets = [{ file = \"key\" }]\nsigning_secrets = [{ file = \"signing\" }]\n\
+            + "[secrets]\nkeys = [{ file = \"seal\" }]\n[azure_bridge]\nsecrets = [{ file = \"key\" }]\nsigning_secrets = [{ file = \"signing\" }]\n\
                allow_private_addresses = true\ncall_timeout = \"30s\"\n";
         std::fs::write(&path, config).unwrap();
         let (cloud, address) = Cloud::start(usual).await;

@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::store::Store;
 use agenda::{Agenda, Done, Key};
 use line::Line;
@@ -90,8 +90,7 @@ impl Callbacks {
     /// When there is no TLS; nothing has changed then.
     pub(crate) fn replace(&self, config: &Config) -> anyhow::Result<()> {
         let line = config.azure_bridge.as_ref().map(Line::new).transpose()?.map(Arc::new);
-        let secrets = config.azure_bridge.iter().flat_map(|client| &client.signing_secrets);
-        self.0.vault.replace(secrets.map(Secret::expose));
+        self.0.vault.replace(config.secrets.seal_keys());
         *self.0.line.write().unwrap_or_else(PoisonError::into_inner) = line;
         Ok(())
     }

@@ -249,6 +249,10 @@ impl Config {
         if config.azure_bridge.is_some() && !config.devices_api.enabled {
             root.refuse("azure_bridge", "needs devices_api.enabled: its devices are those of that API");
         }
+        if config.azure_bridge.is_some() && config.secrets.keys.is_empty() {
+            let why = "needs a key under which the URLs of callbacks are kept: set [secrets] keys";
+            root.refuse("azure_bridge", why);
+        }
         root.finish();
         config
     }

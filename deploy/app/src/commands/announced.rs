@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use bridge_core::IntegrationName;
 use bridge_core::pipeline::Integration;
 use bridge_core::ports::{BoxFuture, Vault};
-use bridge_core::seal::{SealKeys, SealNonce, Sealed};
+use bridge_core::seal::{SealKeys, Sealed};
 use serde::{Deserialize, Serialize};
 use webhook::connector::{Announcement, Settings};
 use webhook::receiver::Announcements;
@@ -173,9 +173,7 @@ fn vault_name((integration, scope): &Place) -> String {
 
 fn seal(keys: &SealKeys, name: &str, announcement: &Announcement) -> anyhow::Result<Sealed> {
     let Announcement { url, settings, token, scope: _ } = announcement.clone();
-    let mut nonce = SealNonce::default();
-    getrandom::fill(&mut nonce).context("no random bytes")?;
-    Ok(keys.seal(&serde_json::to_vec(&Kept { url, settings, token })?, name, nonce)?)
+    crate::seal::seal(keys, &serde_json::to_vec(&Kept { url, settings, token })?, name)
 }
 
 fn open(keys: &SealKeys, name: &str, sealed: &Sealed) -> anyhow::Result<(Place, Announcement)> {

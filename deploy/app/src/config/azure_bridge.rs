@@ -74,7 +74,8 @@ impl AzureBridge {
         sheet.example(
             "azure_bridge",
             "A drop-in for Azure's stateful (bidirectional) device bridge: /devices/ID/messages/events and the like, with \
-             x-api-key, and signed callbacks. Its devices are those of [devices_api]. See docs/azure-bridge.md.",
+             x-api-key, and signed callbacks. Its devices are those of [devices_api]; it needs [secrets] keys. See \
+             docs/azure-bridge.md.",
         );
         sheet.explained(
             "secrets",

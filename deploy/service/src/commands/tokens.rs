@@ -5,7 +5,6 @@
 use anyhow::{Context, bail};
 use app::config::{Config, Secret};
 use bridge_core::ports::{Credential, Credentials, Proof, Registry, TokenDigest};
-use bridge_core::seal::SealNonce;
 use bridge_core::{DeviceId, Timestamp};
 use serde_json::json;
 
@@ -100,12 +99,12 @@ impl New {
 
     fn signing_key(device: &DeviceId, config: &Config) -> anyhow::Result<Self> {
         let keys = config.secrets.seal_keys().context(NO_KEYS)?;
-        let (secret, random) = (fresh()?, fresh_nonce()?);
+        let (secret, random) = (fresh()?, TokenDigest::of(fresh()?.expose().as_bytes()));
         let mut id = [0; 8];
-        id.copy_from_slice(&random[..8]);
+        id.copy_from_slice(&random.as_bytes()[..8]);
         let digest = TokenDigest::of_signing_key(id);
         let owner = Credential::owner(&digest, device);
-        let sealed = keys.seal(secret.expose().as_bytes(), &owner, fresh_nonce()?)?;
+        let sealed = app::seal(&keys, secret.expose().as_bytes(), &owner)?;
         Ok(Self { digest, proof: Proof::SigningKey(sealed), secret: Some(secret) })
     }
 
@@ -125,14 +124,6 @@ impl New {
 
 const NO_KEYS: &str =
     "a key to sign with is kept encrypted, and the configuration has no key for that: set [secrets] keys";
-
-/// The first bytes of the digest of 32 random ones.
-fn fresh_nonce() -> anyhow::Result<SealNonce> {
-    let mut nonce = SealNonce::default();
-    let random = TokenDigest::of(fresh()?.expose().as_bytes());
-    nonce.copy_from_slice(&random.as_bytes()[..12]);
-    Ok(nonce)
-}
 
 fn fresh() -> anyhow::Result<Secret> {
     app::config::fresh_secret().context("no random bytes")
