@@ -448,7 +448,7 @@ async fn dead_letters_are_listed_sent_again_and_removed() {
     let rest = call(&bridge, "delete", "/admin/v1/dead-letters?all=true", Value::Null).await;
     assert_eq!(rest.body, json!({ "removed": 1 }));
     let none = DeadLetterFilter::default();
-    assert_eq!(bridge.store.remove_matching(&none).await.unwrap(), 0);
+    assert_eq!(bridge.store.remove_matching(&none, 9).await.unwrap(), 0);
 }
 
 fn uplink(device: &str, counter: usize) -> Value {

@@ -18,6 +18,8 @@ const LETTER: &str = "letter";
 const COUNT: &str = "letters";
 /// Letters that one call removes at most.
 const TRIMMED_AT_ONCE: u64 = 10_000;
+/// Letters that are looked at together.
+const PAGE: usize = 500;
 
 impl DeadLetters for DynamoStore {
     fn bury<'a>(&'a self, letters: &'a [NewDeadLetter]) -> BoxFuture<'a, StoreResult<()>> {
@@ -73,7 +75,7 @@ impl DeadLetters for DynamoStore {
         Box::pin(async move {
             let (mut marked, mut after) = (0, 0);
             loop {
-                let found = self.matching(filter, after, 500, |item| !is_marked(item)).await?;
+                let found = self.matching(filter, after, PAGE, |item| !is_marked(item)).await?;
                 let Some(last) = found.last() else { return Ok(marked) };
                 after = number(last)?;
                 let mark = |item: &Item| {
@@ -115,16 +117,23 @@ impl DeadLetters for DynamoStore {
         Box::pin(async move { self.remove_letters(numbers).await.map(drop) })
     }
 
-    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>> {
+    fn remove_matching<'a>(
+        &'a self,
+        filter: &'a DeadLetterFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<u64>> {
         Box::pin(async move {
             let (mut gone, mut after) = (0, 0);
-            loop {
-                let found = self.matching(filter, after, 500, |_| true).await?;
+            // What somebody else removes meanwhile does not count, so that one page may not be enough.
+            while gone < limit as u64 {
+                let left = limit.saturating_sub(usize::try_from(gone).unwrap_or(limit)).min(PAGE);
+                let found = self.matching(filter, after, left, |_| true).await?;
                 let numbers = found.iter().map(number).collect::<StoreResult<Vec<u64>>>()?;
-                let Some(last) = numbers.last() else { return Ok(gone) };
+                let Some(last) = numbers.last() else { break };
                 after = *last;
                 gone += self.remove_letters(&numbers).await?;
             }
+            Ok(gone)
         })
     }
 

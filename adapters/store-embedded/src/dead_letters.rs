@@ -79,12 +79,19 @@ impl DeadLetters for EmbeddedStore {
         })
     }
 
-    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>> {
+    fn remove_matching<'a>(
+        &'a self,
+        filter: &'a DeadLetterFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<u64>> {
         let (integration, device, reason, number) = values(filter);
         self.write(move |connection| {
             connection
-                .prepare_cached(&format!("DELETE FROM dead_letters WHERE {MATCHES}"))?
-                .execute(params![integration, device, reason, number])
+                .prepare_cached(&format!(
+                    "DELETE FROM dead_letters WHERE number IN \
+                     (SELECT number FROM dead_letters WHERE {MATCHES} ORDER BY number LIMIT ?5)"
+                ))?
+                .execute(params![integration, device, reason, number, limit])
                 .map(|removed| removed as u64)
         })
     }

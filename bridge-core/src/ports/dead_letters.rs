@@ -82,8 +82,12 @@ pub trait DeadLetters: Send + Sync {
     fn unmark<'a>(&'a self, number: u64, detail: &'a str) -> BoxFuture<'a, StoreResult<()>>;
     /// Removes letters; unknown ones are ignored.
     fn remove<'a>(&'a self, numbers: &'a [u64]) -> BoxFuture<'a, StoreResult<()>>;
-    /// Removes matching letters for good; how many went.
-    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>>;
+    /// Removes up to `limit` matching letters for good, the oldest first; how many went. None when none matches any more.
+    fn remove_matching<'a>(
+        &'a self,
+        filter: &'a DeadLetterFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<u64>>;
     /// Removes the oldest beyond `keep`; how many went.
     fn trim(&self, keep: u64) -> BoxFuture<'_, StoreResult<u64>>;
     /// How many there are.

@@ -229,10 +229,14 @@ pub async fn dead_letters(store: &dyn DeadLetters) {
 
     let none = DeadLetterFilter { number: Some(u64::MAX), ..all.clone() };
     assert_eq!(numbers(none.clone(), 0, 9).await, [0; 0], "no number is that great");
-    assert_eq!((store.mark_for_replay(&none).await, store.remove_matching(&none).await), (Ok(0), Ok(0)));
-    assert_eq!(store.remove_matching(&by_device).await.unwrap(), 1);
-    assert_eq!(store.remove_matching(&by_device).await.unwrap(), 0);
-    assert_eq!(store.remove_matching(&all).await.unwrap(), 1);
+    assert_eq!((store.mark_for_replay(&none).await, store.remove_matching(&none, 9).await), (Ok(0), Ok(0)));
+    assert_eq!(store.remove_matching(&by_device, 9).await.unwrap(), 1);
+    assert_eq!(store.remove_matching(&by_device, 9).await.unwrap(), 0);
+    store.bury(&[letter("farm", None, Reason::Unmappable)]).await.unwrap();
+    let both = numbers(all.clone(), 0, 9).await;
+    assert_eq!(store.remove_matching(&all, 1).await.unwrap(), 1);
+    assert_eq!(numbers(all.clone(), 0, 9).await, both[1..], "the oldest goes first");
+    assert_eq!(store.remove_matching(&all, 9).await.unwrap(), 1);
     assert_eq!(store.count().await.unwrap(), 0);
 }
 

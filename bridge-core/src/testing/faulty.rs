@@ -117,7 +117,7 @@ impl<S: DeadLetters> DeadLetters for Faulty<S> {
         marked(limit: usize) -> Vec<DeadLetter>;
         unmark(number: u64, detail: &'a str) -> ();
         remove(numbers: &'a [u64]) -> ();
-        remove_matching(filter: &'a DeadLetterFilter) -> u64;
+        remove_matching(filter: &'a DeadLetterFilter, limit: usize) -> u64;
         trim(keep: u64) -> u64;
         count() -> u64;
     }

@@ -191,11 +191,19 @@ impl DeadLetters for MemoryStore {
         self.run(|state| state.letters.retain(|number, _| !numbers.contains(number)))
     }
 
-    fn remove_matching<'a>(&'a self, filter: &'a DeadLetterFilter) -> BoxFuture<'a, StoreResult<u64>> {
+    fn remove_matching<'a>(
+        &'a self,
+        filter: &'a DeadLetterFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<u64>> {
         self.run(|state| {
-            let count = state.letters.len();
-            state.letters.retain(|_, letter| !matches(letter, filter));
-            (count - state.letters.len()) as u64
+            let mut removed = 0;
+            state.letters.retain(|_, letter| {
+                let goes = removed < limit && matches(letter, filter);
+                removed += usize::from(goes);
+                !goes
+            });
+            removed as u64
         })
     }
 

@@ -79,15 +79,18 @@ pub(super) async fn replay_one(State(admin): State<Admin>, Path(number): Path<St
     accepted(marked)
 }
 
-/// 200 with how many were removed for good.
+/// Letters that one request removes at most.
+const REMOVED_AT_ONCE: usize = 1000;
+
+/// 200 with how many were removed for good, the oldest first.
 pub(super) async fn remove(State(admin): State<Admin>, Asked(which): Asked<Which>) -> Answer {
-    let removed = DeadLetters::remove_matching(&*admin.0.store, &which.filter()?).await?;
+    let removed = DeadLetters::remove_matching(&*admin.0.store, &which.filter()?, REMOVED_AT_ONCE).await?;
     done(&json!({ "removed": removed }))
 }
 
 /// 204.
 pub(super) async fn remove_one(State(admin): State<Admin>, Path(number): Path<String>) -> Answer {
-    match DeadLetters::remove_matching(&*admin.0.store, &one(&number)?).await? {
+    match DeadLetters::remove_matching(&*admin.0.store, &one(&number)?, 1).await? {
         0 => Err(unknown()),
         _ => Ok(StatusCode::NO_CONTENT.into_response()),
     }

@@ -59,6 +59,8 @@ pub(crate) struct Which {
 
 /// The greatest number that the store has (SQLite's INTEGER, 64 bits with a sign).
 const LAST: u64 = i64::MAX as u64;
+/// Letters that the store is asked to remove at once.
+const REMOVED_AT_ONCE: usize = 1000;
 
 impl Which {
     fn filter(self, all: bool) -> anyhow::Result<DeadLetterFilter> {
@@ -103,7 +105,14 @@ pub(crate) async fn run(command: DeadLetterCommand, store: &dyn DeadLetters) -> 
             Ok(marked > 0)
         }
         DeadLetterCommand::Remove { which, all } => {
-            let removed = store.remove_matching(&which.filter(all)?).await?;
+            let (filter, mut removed) = (which.filter(all)?, 0);
+            loop {
+                let more = store.remove_matching(&filter, REMOVED_AT_ONCE).await?;
+                removed += more;
+                if more < REMOVED_AT_ONCE as u64 {
+                    break;
+                }
+            }
             say!("{removed} removed");
             Ok(removed > 0)
         }
