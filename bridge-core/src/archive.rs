@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::ports::{Archive, Archived, Clock, StoreResult};
-use crate::signal::{Signal, lock};
+use crate::signal::{Signal, lock, write_behind};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Archivist {
     store: Arc<dyn Archive>,
     clock: Arc<dyn Clock>,
     unwritten: Mutex<VecDeque<Archived>>,
-    written: Signal,
+    noted: Signal,
 }
 
 /// How long uplinks gather before they are written.
@@ -36,7 +36,7 @@ const BATCH: usize = 1000;
 impl Archivist {
     /// An archivist of this store.
     pub fn new(config: ArchiveConfig, store: Arc<dyn Archive>, clock: Arc<dyn Clock>) -> Self {
-        Self { config, store, clock, unwritten: Mutex::default(), written: Signal::default() }
+        Self { config, store, clock, unwritten: Mutex::default(), noted: Signal::default() }
     }
 
     /// The store behind it. What was noted a moment ago may not be there yet.
@@ -52,19 +52,12 @@ impl Archivist {
         }
         unwritten.push_back(uplink);
         drop(unwritten);
-        self.written.notify();
+        self.noted.notify();
     }
 
     /// Writes behind, for ever. Run it as one task.
     pub async fn run(&self) {
-        loop {
-            self.written.wait().await;
-            self.clock.sleep_until(self.clock.now() + WRITE_BEHIND).await;
-            if self.flush().await.is_err() {
-                self.clock.sleep_until(self.clock.now() + WRITE_BEHIND * 10).await;
-                self.written.notify();
-            }
-        }
+        write_behind(&self.noted, &*self.clock, WRITE_BEHIND, || Box::pin(self.flush())).await;
     }
 
     /// Writes what is not written yet.

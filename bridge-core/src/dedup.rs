@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 
 use crate::id::MessageId;
 use crate::ports::{Clock, Dedup, StoreResult};
-use crate::signal::{Signal, lock};
+use crate::signal::{Signal, lock, write_behind};
 use crate::time::Timestamp;
 
 /// The settings of a deduplicator.
@@ -39,7 +39,7 @@ pub struct Deduplicator {
     store: Arc<dyn Dedup>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    written: Signal,
+    noted: Signal,
 }
 
 struct State {
@@ -52,7 +52,7 @@ struct State {
 
 /// How long ids gather before they are written.
 const WRITE_BEHIND: Duration = Duration::from_millis(100);
-/// Ids that may wait to be written when the store fails; beyond it the oldest are known in memory only.
+/// Ids that may wait to be written when the store fails; beyond it the newest are known in memory only.
 const MAX_UNWRITTEN: usize = 1_000_000;
 const GENERATIONS: usize = 2;
 
@@ -81,7 +81,7 @@ impl Deduplicator {
             generations: [(complete_since, ids)].into(),
             unwritten: HashMap::default(),
         };
-        Ok(Self { config, store, clock, state: Mutex::new(state), written: Signal::default() })
+        Ok(Self { config, store, clock, state: Mutex::new(state), noted: Signal::default() })
     }
 
     /// Claims an id.
@@ -145,19 +145,12 @@ impl Deduplicator {
                 state.unwritten.insert(id, now);
             }
         }
-        self.written.notify();
+        self.noted.notify();
     }
 
     /// Writes remembered ids behind, for ever. Run it as one task.
     pub async fn run(&self) {
-        loop {
-            self.written.wait().await;
-            self.clock.sleep_until(self.clock.now() + WRITE_BEHIND).await;
-            if self.flush().await.is_err() {
-                self.clock.sleep_until(self.clock.now() + WRITE_BEHIND * 10).await;
-                self.written.notify();
-            }
-        }
+        write_behind(&self.noted, &*self.clock, WRITE_BEHIND, || Box::pin(self.flush())).await;
     }
 
     /// Writes what is not written yet.

@@ -1,8 +1,12 @@
-//! A wake-up for one waiting future, without a runtime. Not a channel: several calls of `notify` may be one wake-up.
+//! A wake-up for one waiting future, without a runtime, and what is built on it. Not a channel: several calls of `notify` may
+//! be one wake-up.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::ports::{BoxFuture, Clock, StoreResult};
 
 /// Set by [`notify`](Signal::notify), taken by [`wait`](Signal::wait).
 #[derive(Debug, Default)]
@@ -32,6 +36,23 @@ impl Signal {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// Flushes for ever what is noted with `noted`: `gather` after it was, and after ten times that when flushing failed.
+pub(crate) async fn write_behind<'a>(
+    noted: &Signal,
+    clock: &dyn Clock,
+    gather: Duration,
+    flush: impl Fn() -> BoxFuture<'a, StoreResult<()>>,
+) {
+    loop {
+        noted.wait().await;
+        clock.sleep_until(clock.now() + gather).await;
+        if flush().await.is_err() {
+            clock.sleep_until(clock.now() + gather * 10).await;
+            noted.notify();
+        }
     }
 }
 

@@ -193,6 +193,14 @@ fn bearer(token: &str) -> Option<HeaderValue> {
 }
 
 impl Parts {
+    /// The bytes that the draft has already, else those that it is encoded as.
+    async fn payload(&self, device: &DeviceId, draft: &Draft) -> Result<Option<Payload>, String> {
+        match &draft.payload {
+            Some(payload) => Ok(Some(payload.clone())),
+            None => self.encode(device, draft).await,
+        }
+    }
+
     /// The bytes for the device: those that stand in the arguments, or what its codec makes of them.
     pub(super) async fn encode(&self, device: &DeviceId, draft: &Draft) -> Result<Option<Payload>, String> {
         if let Some(payload) = raw(&draft.arguments)? {
@@ -227,10 +235,7 @@ impl Way for MailboxWay {
         draft: &'a Draft,
     ) -> BoxFuture<'a, Result<Option<Payload>, String>> {
         Box::pin(async move {
-            let payload = match &draft.payload {
-                Some(payload) => Some(payload.clone()),
-                None => self.parts.encode(device, draft).await?,
-            };
+            let payload = self.parts.payload(device, draft).await?;
             self.mailbox.fit(draft, payload).map(Some)
         })
     }
@@ -316,10 +321,9 @@ impl Way for CloudWay {
         draft: &'a Draft,
     ) -> BoxFuture<'a, Result<Option<Payload>, String>> {
         Box::pin(async move {
-            let payload = match &draft.payload {
-                Some(payload) => Some(payload.clone()),
-                None if self.cloud.takes_bytes() => self.parts.encode(device, draft).await?,
-                None => None,
+            let payload = match self.cloud.takes_bytes() {
+                true => self.parts.payload(device, draft).await?,
+                false => draft.payload.clone(),
             };
             self.cloud.check(draft, payload.as_ref())?;
             Ok(payload)
