@@ -1,5 +1,7 @@
-//! Serves on a listener: bounded connections, a time limit for request heads, a shutdown that lets requests end. Not
-//! here: routes.
+//! Serves on a listener: bounded connections, time limits for request heads and for answers that are not read, a shutdown
+//! that lets requests end. Not here: routes.
+
+mod patience;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 use webhook::receiver::{Receiver, Tasks};
+
+use patience::{PATIENCE, Patient};
 
 /// The limits of a server.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +118,7 @@ async fn connection(
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
     });
+    let stream = Patient::new(stream, PATIENCE, shutdown.clone());
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -132,5 +137,46 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use axum::body::{Body, Bytes};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A body without an end.
+    struct Endless;
+
+    impl futures_core::Stream for Endless {
+        type Item = Result<Bytes, Infallible>;
+
+        fn poll_next(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(Some(Ok(Bytes::from_static(&[b'x'; 65_536]))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_reads_no_more_does_not_hold_up_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endless = axum::routing::get(async || Body::from_stream(Endless));
+        let front = Front { sources: None, router: Router::new().route("/", endless) };
+        let limits = ServerLimits { max_connections: 4, header_timeout: Duration::from_secs(60) };
+        let (shutdown, closing) = watch::channel(false);
+        let long = Duration::from_secs(600);
+        let serving = tokio::spawn(serve(listener, front, limits, closing, long));
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        reader.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        shutdown.send_replace(true);
+        tokio::time::timeout(Duration::from_secs(30), serving).await.unwrap().unwrap();
     }
 }
