@@ -4,6 +4,7 @@
 
 mod commands;
 mod demo;
+mod events;
 mod http_client;
 mod operator;
 mod serve;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail};
 use app::config::Config;
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Response, header};
 use http_body_util::Full;
 use serde_json::Value;
 
-use crate::http_client;
+use crate::http_client::{self, Coming};
 
 /// The service of a configuration.
 pub(crate) struct Operator {
@@ -50,19 +50,35 @@ impl Operator {
         self.ask(Method::DELETE, path, Bytes::new()).await
     }
 
+    /// `GET /admin/v1/…`, read as it comes.
+    pub(crate) async fn follow(&self, path: &str) -> anyhow::Result<Coming> {
+        let request = self.request(Method::GET, path, Bytes::new())?;
+        match http_client::open(self.server, request).await? {
+            Ok(coming) => Ok(coming),
+            Err(answer) => self.refused(&answer),
+        }
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+        let answer = http_client::send(self.server, self.request(method, path, body)?).await?;
+        if answer.status().is_success() {
+            return Ok(serde_json::from_slice(answer.body()).unwrap_or_default());
+        }
+        self.refused(&answer)
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
         let request = Request::builder()
             .method(method)
             .uri(format!("/admin/v1/{path}"))
             .header(header::HOST, self.server.to_string())
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-            .body(Full::new(body))?;
-        let answer = http_client::send(self.server, request).await?;
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        Ok(request.body(Full::new(body))?)
+    }
+
+    fn refused<T>(&self, answer: &Response<Bytes>) -> anyhow::Result<T> {
         let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        if answer.status().is_success() {
-            return Ok(body);
-        }
         match body["detail"].as_str() {
             Some(detail) => bail!("{detail}"),
             None => bail!("the service at {} answered {}", self.server, answer.status()),

@@ -154,7 +154,7 @@ fn line(command: &Value) -> String {
 }
 
 /// For a URL: everything but letters, digits and `-`.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     text.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use app::config::Config;
 use serde_json::Value;
 
+use super::command::escaped;
+use crate::events::EventReader;
 use crate::operator::Operator;
 use crate::terminal::say;
 
@@ -25,32 +28,48 @@ pub(crate) struct WatchArgs {
     once: bool,
 }
 
-/// How often the service is asked.
-const EVERY: Duration = Duration::from_millis(500);
+/// The service says something at least every 15 s.
+const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Runs until it is interrupted.
+/// Runs until it is interrupted, or the service ends.
 pub(crate) async fn run(args: &WatchArgs, config: &Config) -> anyhow::Result<()> {
     let operator = Operator::new(config)?;
-    let mut after = None;
-    loop {
-        let query = after.map(|after: u64| format!("?after={after}")).unwrap_or_default();
-        let traces = operator.get(&format!("traces{query}")).await?;
-        for trace in traces.as_array().into_iter().flatten() {
-            after = trace["number"].as_u64().or(after);
-            let is = |key: &str, wanted: &Option<String>| {
-                wanted.as_deref().is_none_or(|wanted| trace[key].as_str() == Some(wanted))
-            };
-            if is("integration", &args.integration) && is("device", &args.device) {
-                if args.json { say!("{trace}") } else { say!("{}", line(trace)) }
+    let chosen = [("integration", &args.integration), ("device", &args.device)];
+    let query: Vec<String> = chosen
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("{key}={}", escaped(value.as_deref()?))))
+        .collect();
+    let query = query.join("&");
+    // It listens first, so that nothing is missed between what is there and what comes.
+    let mut coming = match args.once {
+        true => None,
+        false => Some(operator.follow(&format!("events?{query}")).await?),
+    };
+    let mut shown = 0;
+    for trace in operator.get(&format!("traces?{query}")).await?.as_array().into_iter().flatten() {
+        shown = trace["number"].as_u64().unwrap_or(shown);
+        show(args, trace);
+    }
+    let Some(coming) = &mut coming else { return Ok(()) };
+    let mut events = EventReader::default();
+    while let Some(bytes) = coming.next(PATIENCE).await? {
+        events.put(&bytes)?;
+        while let Some(event) = events.next() {
+            let data: Value = serde_json::from_str(&event.data).context("the service sent no JSON")?;
+            match event.name.as_str() {
+                "message" if data["number"].as_u64().is_some_and(|number| number <= shown) => {}
+                "message" => show(args, &data),
+                "missed" if args.json => say!("{data}"),
+                "missed" => say!("{} more, which came too fast to be shown", data["missed"]),
+                _ => {}
             }
         }
-        if args.once {
-            return Ok(());
-        }
-        // With nothing there yet, ask for what comes after nothing.
-        after = after.or(Some(0));
-        tokio::time::sleep(EVERY).await;
     }
+    bail!("the service has ended")
+}
+
+fn show(args: &WatchArgs, trace: &Value) {
+    if args.json { say!("{trace}") } else { say!("{}", line(trace)) }
 }
 
 /// `time integration device kind: received 0 > authenticated 12 > ... (µs) = delivered`.
