@@ -10,7 +10,7 @@ use crate::verdict::{Reason, Verdict};
 pub struct IntegrationCounters {
     /// Requests, whatever became of them.
     pub received: Counter,
-    /// Requests refused before decoding, by reason.
+    /// Requests refused before decoding, by reason: the place of a reason is its place in `ALL`, which a test checks.
     pub refused: [Counter; Refusal::ALL.len()],
     /// Uplinks that were accepted before.
     pub duplicates: Counter,
@@ -22,7 +22,7 @@ pub struct IntegrationCounters {
     pub undecoded: Counter,
     /// Uplinks handed back to the source (503).
     pub retried: Counter,
-    /// Dead letters, by reason.
+    /// Dead letters, by reason: the place of a reason is its place in `ALL`, which a test checks.
     pub dead: [Counter; Reason::ALL.len()],
     /// Announced API keys that were not taken.
     pub announcements_ignored: Counter,

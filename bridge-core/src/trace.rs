@@ -82,7 +82,7 @@ pub enum Step {
     Stored,
 }
 
-/// Steps that were taken, each once.
+/// Steps that were taken, each once: the place of a step is its place in `ALL`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Steps([Option<NonZeroU32>; Step::ALL.len()]);
 

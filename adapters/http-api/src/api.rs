@@ -255,7 +255,7 @@ impl DeviceApi {
         let (caller, signed) = self.identify(settings, &route, head).await?;
         let taken = route.media_types();
         let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
-        let media_type = media_type.unwrap_or_else(|| taken[0].to_owned());
+        let media_type = media_type.unwrap_or_else(|| taken.first().copied().unwrap_or_default().to_owned());
         if !taken.contains(&media_type.as_str()) {
             return Err(refused(Refusal::Encoding, Problem::media_type(taken)));
         }

@@ -85,6 +85,7 @@ pub(crate) fn next_packet(
     if buffer.len() < header + length {
         return Ok(None);
     }
+    // invariant: there are as many bytes as a header has, and as it announces.
     let first = buffer[0];
     let incoming = parse(first, Reader(&buffer[header..header + length]), protocol)?;
     buffer.advance(header + length);
