@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-embedded", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
-    ("coap", &["bridge-core", "edge", "coap-proto"]),
+    ("coap", &["bridge-core", "edge", "coap-proto", "dtls"]),
     ("dtls", &[]),
     (
         "app",
