@@ -237,3 +237,17 @@ impl Carrier for Secure {
         api.set_secure_stats(SecureStats { coap, dtls, held, unconfirmed, unsent });
     }
 }
+
+#[cfg(test)]
+impl Secure {
+    /// The one association that there is.
+    pub(crate) fn only_session(&self) -> SessionId {
+        assert_eq!(self.created.len(), 1);
+        *self.created.keys().next().unwrap()
+    }
+
+    /// Messages that were not sent.
+    pub(crate) fn not_sent(&self) -> u64 {
+        self.not_sent.0 + self.not_sent.1
+    }
+}
