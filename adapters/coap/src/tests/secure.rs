@@ -270,3 +270,30 @@ async fn a_key_that_was_taken_away_or_replaced_is_good_for_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn hellos_of_nobody_and_rubbish_hold_nothing() {
+    let secure = Secure::new().await;
+    let mut device = Device::connect(secure.address).await;
+    let mut bytes = random::bytes([5; 32]);
+    for round in 0..200 {
+        // From addresses that never return their cookie.
+        let mut hello =
+            Client::connect(Offer::new("identity", KEY), Instant::now(), random::bytes([round; 32]));
+        let hello = hello.poll_transmit().unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        stranger.send_to(&hello, secure.address).await.unwrap();
+        let mut rubbish = vec![0; usize::from(round)];
+        bytes(&mut rubbish);
+        stranger.send_to(&rubbish, secure.address).await.unwrap();
+        if round % 50 == 49 {
+            // Or the system's buffer overflows.
+            assert_eq!(device.ask(&reading(round.into())).await.code, Code::CHANGED);
+        }
+    }
+    assert_eq!(secure.world.messages().await.len(), 4);
+    let stats = secure.world.api.secure_stats();
+    assert_eq!((stats.dtls.handshakes, stats.held.handshakes, stats.held.sessions), (1, 0, 1));
+    assert_eq!(stats.dtls.cookies_sent, 201);
+    assert!(stats.dtls.malformed > 0);
+}
