@@ -31,7 +31,7 @@ pub(crate) enum Unusable {
 pub(crate) fn save(
     server: Server,
     now: Instant,
-    created: &HashMap<SessionId, Timestamp>,
+    created: impl ExactSizeIterator<Item = (SessionId, Timestamp)>,
     keys: &SealKeys,
     random: &mut impl FnMut(&mut [u8]),
 ) -> Option<Vec<u8>> {
@@ -49,7 +49,8 @@ pub(crate) fn save(
     Some([&length.to_be_bytes(), sealed.as_bytes(), &server.shutdown(now, &key)].concat())
 }
 
-/// Gives a new server what another one left, and when the keys were made that its associations were proven with.
+/// Gives a new server what another one left; its associations, the one that was silent longest first, and when the keys were
+/// made that they were proven with.
 ///
 /// # Errors
 /// The server is as it was.
@@ -58,7 +59,7 @@ pub(crate) fn restore(
     now: Instant,
     saved: &[u8],
     keys: &SealKeys,
-) -> Result<HashMap<SessionId, Timestamp>, Unusable> {
+) -> Result<Vec<(SessionId, Timestamp)>, Unusable> {
     let (length, rest) = saved.split_first_chunk::<4>().ok_or(Unusable::CutOff)?;
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| Unusable::CutOff)?;
     let (sealed, associations) = rest.split_at_checked(length).ok_or(Unusable::CutOff)?;

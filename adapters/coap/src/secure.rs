@@ -40,16 +40,21 @@ pub struct SecureStats {
     pub unconfirmed: u64,
     /// Messages not sent for other reasons: the association had ended, or takes no such long record.
     pub unsent: u64,
+    /// Associations closed because the same identity began too many others.
+    pub crowded: u64,
 }
 
+/// Associations of one identity: a few for a device that restarts at a new address, or several that share one.
+const PER_IDENTITY: usize = 8;
 /// Message ids remembered for each device at an address that it has not confirmed.
 const CONFIRMATIONS: usize = 8;
 
 pub(crate) struct Secure {
     dtls: Server,
     api: CoapApi,
-    /// When the key was made that each association was proven with: another one made later does not prove it.
-    created: HashMap<SessionId, Timestamp>,
+    proven: HashMap<SessionId, Proven>,
+    /// The associations of each identity, the oldest first: a device alone cannot push out the others.
+    of: HashMap<Bytes, VecDeque<SessionId>>,
     /// The same for identities that shake hands or have; only of those that have a key.
     proving: HashMap<Bytes, Timestamp>,
     /// Devices at new addresses, and confirmable messages that went there: their acknowledgements prove the address.
@@ -57,6 +62,14 @@ pub(crate) struct Secure {
     /// Bounded by the limit of handshakes.
     found: (mpsc::UnboundedSender<Found>, mpsc::UnboundedReceiver<Found>),
     not_sent: (u64, u64),
+    crowded: u64,
+}
+
+/// What an association has shown.
+struct Proven {
+    identity: Bytes,
+    /// When the key was made that it was shown with: another one made later does not show it.
+    created: Timestamp,
 }
 
 struct Found {
@@ -73,31 +86,40 @@ impl Secure {
         let unix = u64::try_from(api.now().as_millis()).unwrap_or_default();
         let server = Server::new(config, now, Duration::from_millis(unix), random::bytes(seed));
         let Ok(mut dtls) = server else { unreachable!("the settings are those that are tested") };
-        let mut created = HashMap::new();
+        let mut restored = Vec::new();
         if let (Some(saved), Some(keys)) = (saved, api.settings().seal_keys.clone()) {
             match saved::restore(&mut dtls, now, &saved, &keys) {
-                Ok(restored) => created = restored,
+                Ok(created) => restored = created,
                 Err(error) => {
                     tracing::warn!(%error, "DTLS associations are not restored: devices shake hands again");
                 }
             }
-            tracing::info!(associations = created.len(), "DTLS associations go on");
+            tracing::info!(associations = restored.len(), "DTLS associations go on");
         }
-        Self {
+        let mut secure = Self {
             dtls,
             api,
-            created,
+            proven: HashMap::new(),
+            of: HashMap::new(),
             proving: HashMap::new(),
             unconfirmed: HashMap::new(),
             found: mpsc::unbounded_channel(),
             not_sent: (0, 0),
+            crowded: 0,
+        };
+        for (session, created) in restored {
+            if let Some(Identity::Psk(identity)) = secure.dtls.identity(session).cloned() {
+                secure.admit(session, identity, created);
+            }
         }
+        secure
     }
 
     /// Ends it; what has to be kept for the next start. None when it cannot be sealed.
     pub(crate) fn end(self, now: Instant, mut random: impl FnMut(&mut [u8])) -> Option<Vec<u8>> {
         let keys = self.api.settings().seal_keys.clone()?;
-        saved::save(self.dtls, now, &self.created, &keys, &mut random)
+        let created = self.proven.iter().map(|(session, proven)| (*session, proven.created));
+        saved::save(self.dtls, now, created, &keys, &mut random)
     }
 
     fn look_up(&self, request: RequestId, identity: Bytes) {
@@ -113,9 +135,23 @@ impl Secure {
     }
 
     fn forget(&mut self, now: Instant, endpoint: &mut Endpoint<SessionId>, session: SessionId) {
-        self.created.remove(&session);
         self.unconfirmed.remove(&session);
         endpoint.forget_peer(now, &session);
+        let Some(Proven { identity, .. }) = self.proven.remove(&session) else { return };
+        if let Some(all) = self.of.get_mut(&identity) {
+            all.retain(|one| *one != session);
+            if all.is_empty() {
+                self.of.remove(&identity);
+            }
+        }
+    }
+
+    /// Takes note of an association; the one that has to go for it, when there are too many.
+    fn admit(&mut self, session: SessionId, identity: Bytes, created: Timestamp) -> Option<SessionId> {
+        let all = self.of.entry(identity.clone()).or_default();
+        all.push_back(session);
+        self.proven.insert(session, Proven { identity, created });
+        all.front().copied().filter(|_| all.len() > PER_IDENTITY)
     }
 
     /// What came says whether the device receives at its address: message ids of ours cannot be guessed.
@@ -180,10 +216,12 @@ impl Carrier for Secure {
                     if let Some(old) = replaces {
                         self.forget(now, endpoint, old);
                     }
-                    if let Identity::Psk(identity) = &identity
-                        && let Some(created) = self.proving.get(identity)
+                    if let Identity::Psk(identity) = identity
+                        && let Some(created) = self.proving.get(&identity).copied()
+                        && let Some(oldest) = self.admit(session, identity, created)
                     {
-                        self.created.insert(session, *created);
+                        self.crowded += 1;
+                        self.revoke(now, endpoint, &oldest);
                     }
                 }
                 Event::Data { session, data } => {
@@ -217,12 +255,10 @@ impl Carrier for Secure {
     }
 
     fn caller(&self, peer: &SessionId) -> BoxFuture<'static, Caller> {
-        let (Some(Identity::Psk(identity)), Some(created)) =
-            (self.dtls.identity(*peer), self.created.get(peer).copied())
-        else {
+        let Some(Proven { identity, created }) = self.proven.get(peer) else {
             return Box::pin(std::future::ready(Caller::Revoked));
         };
-        let (api, identity) = (self.api.clone(), identity.clone());
+        let (api, identity, created) = (self.api.clone(), identity.clone(), *created);
         Box::pin(async move { psk::caller(&api, &identity, created).await })
     }
 
@@ -234,7 +270,7 @@ impl Carrier for Secure {
     fn report(&self, api: &CoapApi, endpoint: &Endpoint<SessionId>) {
         let (unconfirmed, unsent) = self.not_sent;
         let (coap, dtls, held) = (endpoint.stats(), self.dtls.stats(), self.dtls.held());
-        api.set_secure_stats(SecureStats { coap, dtls, held, unconfirmed, unsent });
+        api.set_secure_stats(SecureStats { coap, dtls, held, unconfirmed, unsent, crowded: self.crowded });
     }
 }
 
@@ -242,8 +278,8 @@ impl Carrier for Secure {
 impl Secure {
     /// The one association that there is.
     pub(crate) fn only_session(&self) -> SessionId {
-        assert_eq!(self.created.len(), 1);
-        *self.created.keys().next().unwrap()
+        assert_eq!(self.proven.len(), 1);
+        *self.proven.keys().next().unwrap()
     }
 
     /// Messages that were not sent.

@@ -80,7 +80,7 @@ fn coap_metrics(both: [Stats; 2]) -> String {
 }
 
 fn dtls_metrics(secure: &SecureStats) -> String {
-    let SecureStats { dtls, held, unconfirmed, unsent, .. } = secure;
+    let SecureStats { dtls, held, unconfirmed, unsent, crowded, .. } = secure;
     let mut page = counter(
         "bridge_dtls_total",
         "What happened to DTLS datagrams, handshakes and associations, by kind.",
@@ -115,6 +115,7 @@ fn dtls_metrics(secure: &SecureStats) -> String {
             ("unsent", *unsent),
             ("association-replaced", dtls.replaced),
             ("association-evicted", dtls.evicted),
+            ("association-crowded", *crowded),
             ("association-idle", dtls.idle),
             ("association-closed", dtls.closed),
         ],

@@ -297,3 +297,21 @@ async fn hellos_of_nobody_and_rubbish_hold_nothing() {
     assert_eq!(stats.dtls.cookies_sent, 201);
     assert!(stats.dtls.malformed > 0);
 }
+
+#[tokio::test]
+async fn one_device_cannot_push_out_the_others() {
+    let mut secure = Secure::new().await;
+    let mut devices = Vec::new();
+    for mid in 0..10 {
+        let mut device = Device::connect(secure.address).await;
+        assert_eq!(device.ask(&reading(mid)).await.code, Code::CHANGED);
+        devices.push(device);
+    }
+    let stats = secure.world.api.secure_stats();
+    assert_eq!((stats.dtls.completed, stats.held.sessions, stats.crowded), (10, 8, 2));
+    assert_eq!(devices[0].seen().await, Seen::Alert(0, true));
+    assert_eq!(devices[2].ask(&reading(20)).await.code, Code::CHANGED);
+    secure.restart(|saved| saved).await;
+    assert_eq!(devices[9].ask(&reading(21)).await.code, Code::CHANGED);
+    assert_eq!(secure.world.api.secure_stats().held.sessions, 8);
+}

@@ -7,7 +7,7 @@ fn devices_that_speak_coap() {
     assert!(!parse("").unwrap().coap.enabled, "over plain UDP tokens can be read on the way");
     let text = "[coap]\nenabled = true\nlisten = \"[::]:5683\"\nbody_limit = \"4KiB\"\nrate = 5";
     let listen = "[::]:5683".parse().unwrap();
-    let wanted = Coap { enabled: true, listen, body_limit: 4096, rate: Some(5) };
+    let wanted = Coap { enabled: true, listen, body_limit: 4096, rate: Some(5), dtls: None };
     assert_eq!(parse(text).unwrap().coap, wanted);
 }
 
