@@ -137,7 +137,7 @@ impl Device {
     }
 }
 
-fn message(mid: u16, request: Request) -> Message {
+fn message(mid: u16, request: &Request) -> Message {
     Message {
         kind: Type::Confirmable,
         code: request.code,
@@ -149,7 +149,7 @@ fn message(mid: u16, request: Request) -> Message {
 }
 
 fn reading(mid: u16) -> Message {
-    message(mid, post("/telemetry", JSON, br#"{"a":1}"#))
+    message(mid, &post("/telemetry", JSON, br#"{"a":1}"#))
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_new_address_is_the_same_device() {
     assert_eq!(secure.world.messages().await.len(), 1);
     assert_eq!(device.ask(&reading(2)).await.code, Code::CHANGED);
     assert_eq!(secure.world.messages().await.len(), 2);
-    let named = |path| message(3, post(path, JSON, br#"{"a":1}"#));
+    let named = |path| message(3, &post(path, JSON, br#"{"a":1}"#));
     assert_eq!(device.ask(&named("/t/d2")).await.code, Code::FORBIDDEN);
     let stats = secure.world.api.secure_stats();
     assert_eq!((stats.dtls.completed, stats.dtls.rebound, stats.coap.duplicates), (1, 1, 1));
