@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
-    ("bench", &["bridge-core", "codec"]),
+    ("bench", &["bridge-core", "store-embedded", "codec", "app"]),
     (
         "tests",
         &[

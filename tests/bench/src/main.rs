@@ -18,6 +18,8 @@ use process::{Bridge, Server, start_broker, start_floor};
 
 /// Rounds of floor and bridge, of which the median counts.
 const ROUNDS: usize = 3;
+/// Turns that two bridges take when they are compared.
+const TURNS: usize = 10;
 
 #[tokio::main]
 async fn main() {
@@ -114,20 +116,22 @@ async fn far(mqtt: u16, time: Duration) {
     }
 }
 
-/// The bridge against itself: with a codec for every uplink, and without.
+/// The bridge against itself: with a codec for every uplink, and without. Both run, and are loaded in short turns, so that
+/// what else the machine does meets both.
 async fn decoding(mqtt: u16, time: Duration) {
-    let script = "format = \"javascript\"\nfile = \"climate.js\"\n";
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        for (sections, figures) in [("", &mut without), (script, &mut with)] {
-            let bridge = Bridge::start_with_codec(mqtt, sections).await;
-            load(bridge.http(), 64, time / 4).await;
-            figures.push(measured(&bridge, 64, time).await);
+    let without = Bridge::start_with_codec(mqtt, "").await;
+    let with = Bridge::start_with_codec(mqtt, "format = \"javascript\"\nfile = \"climate.js\"\n").await;
+    let mut answered = [0, 0];
+    for turn in 0..=TURNS {
+        for (bridge, answered) in [&without, &with].into_iter().zip(&mut answered) {
+            let figures = load(bridge.http(), 64, time / 4).await;
+            // The first turn warms up.
+            *answered += if turn > 0 { figures.answered } else { 0 };
         }
     }
+    let [without, with] = answered.map(|answered| answered as f64);
     println!("64 connections, a codec for every uplink");
-    let (without, with) = (median(without), median(with));
-    verdict("JavaScript: rate, of that without", with.rate / without.rate, ">=", 0.7);
+    verdict("JavaScript: rate, of that without", with / without, ">=", 0.7);
 }
 
 async fn measured(server: &impl Server, connections: usize, time: Duration) -> Figures {

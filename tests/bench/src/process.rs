@@ -129,7 +129,7 @@ impl Bridge {
         let config = format!(
             "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
-             [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n{hub}{sections}[integrations.farm]\nconnector = \"ttn\"\n\
+             [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\nclient_id = \"bench-{port}\"\n{hub}{sections}[integrations.farm]\nconnector = \"ttn\"\n\
              auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n{integration}"
         );
         let path = folder.path().join("bridge.toml");
