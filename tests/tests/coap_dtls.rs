@@ -218,3 +218,21 @@ async fn neither_bridge_nor_device_has_to_stay() {
     assert!(bridge.reading(CLIENTS[0], path, &reading).contains("2.04"));
     assert_eq!(bridge.accepted().await, 0.0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_keys_is_replaced() {
+    let bridge = Bridge::new().await;
+    let folder = bridge.world.folder.path();
+    let (config, new) = (folder.join("bridge.toml"), folder.join("new.key"));
+    std::fs::write(&new, "another-0123456789abcdef0123456789abcdef0123\n").unwrap();
+    private(&new);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let old = format!("{{ file = \"{}\" }}", folder.join("seal.key").display());
+    let new = format!("{{ file = \"{}\" }}", new.display());
+    std::fs::write(&config, text.replace(&old, &format!("{new}, {old}"))).unwrap();
+    assert!(bridge.ours(&["devices", "token", "reseal"]).1.contains("encrypted 1 anew"));
+    std::fs::write(&config, text.replace(&old, &new)).unwrap();
+    let _process = bridge.world.start_bridge().await;
+    let answer = bridge.reading(CLIENTS[0], "/telemetry", &json!({ "level": 1 }));
+    assert!(answer.contains("2.04"), "{answer}");
+}
