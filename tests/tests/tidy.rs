@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-dynamodb", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
-    ("coap", &["bridge-core", "edge", "coap-proto"]),
+    ("coap", &["bridge-core", "edge", "coap-proto", "dtls"]),
     ("dtls", &[]),
     (
         "app",

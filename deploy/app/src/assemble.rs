@@ -223,7 +223,8 @@ impl App {
         self.front.clone()
     }
 
-    /// What answers CoAP, for [`serve_coap`](crate::serve_coap); none when it is not wanted.
+    /// What answers CoAP, for [`serve_coap`](crate::serve_coap) and [`serve_coap_dtls`](crate::serve_coap_dtls); none when
+    /// neither is wanted.
     pub fn coap(&self) -> Option<CoapApi> {
         self.coap.clone()
     }
@@ -329,7 +330,8 @@ fn operator_token(config: &Config) -> anyhow::Result<SecretDigest> {
     Ok(SecretDigest::of(token.expose().as_bytes()))
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file that the service's user alone can read.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
