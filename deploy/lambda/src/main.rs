@@ -1,0 +1,3 @@
+//! `bootstrap`: the function's process. Not here: anything else.
+
+fn main() {}
