@@ -4,7 +4,7 @@
 //!
 //! # Layout
 //!
-//! Every item has `pk` and `sk` (texts). `S` is one of 16 shards, by a hash of the id or by the number, so that no
+//! Every item has `pk` and `sk` (texts). `S` is one of 8 shards, by a hash of the id or by the number, so that no
 //! partition takes more than its share; a list in order merges the shards. Numbers have 20 digits, so that they sort.
 //!
 //! | what | `pk` | `sk` | written with |

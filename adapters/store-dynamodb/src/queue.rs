@@ -24,6 +24,8 @@ use crate::{Aws, DynamoStore};
 
 /// The longest body that goes through SQS as it is; with the rest it stays below 256 KiB.
 const LONGEST: usize = 240 * 1024;
+/// How long SQS waits for a message at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// How long SQS keeps a message at most, and a day more: what is put aside or noted goes by itself after that.
 const KEPT: Duration = Duration::from_secs(15 * 24 * 3600);
 /// A note is older than every message that still waits when it is so much older than one of its lane that is delivered: no
@@ -34,6 +36,8 @@ const SETTLED: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct Queue {
     client: aws_sdk_sqs::Client,
+    /// The same with more patience: waiting for messages is part of the request.
+    receiving: aws_sdk_sqs::Client,
     url: String,
     store: DynamoStore,
 }
@@ -66,9 +70,9 @@ pub struct Queued {
 impl Queue {
     /// The queue at this URL. Nothing is asked of SQS yet. `store` has what does not fit and who waits.
     pub fn new(aws: &Aws, url: impl Into<String>, store: DynamoStore) -> Self {
-        // Waiting for messages is part of the request: 20 seconds at most.
-        let config = aws.sqs(store.settings(), Duration::from_secs(20));
-        Self { client: aws_sdk_sqs::Client::from_conf(config), url: url.into(), store }
+        let client = |long| aws_sdk_sqs::Client::from_conf(aws.sqs(store.settings(), long));
+        let (client, receiving) = (client(Duration::ZERO), client(LONGEST_WAIT));
+        Self { client, receiving, url: url.into(), store }
     }
 
     /// Says what is wrong with the queue, if anything.
@@ -144,7 +148,7 @@ impl Queue {
         let seconds =
             |duration: Duration, most: i32| i32::try_from(duration.as_secs()).unwrap_or(most).min(most);
         let receive = self
-            .client
+            .receiving
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(10)

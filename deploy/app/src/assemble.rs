@@ -20,7 +20,6 @@ use codec::CodecSet;
 use http_api::{DeviceApi, Parts};
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
 use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as HubProtocol, Secret, TlsPem};
-use store_embedded::{EmbeddedStore, Mode};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use webhook::receiver::{Auth, Problem, Receiver, SecretDigest};
@@ -34,6 +33,7 @@ use crate::housekeeping::Housekeeping;
 use crate::ops::Operations;
 use crate::server::Front;
 use crate::sources;
+use crate::store::{Store, open_store};
 use crate::twins::{Courier, Wishes};
 
 /// The running bridge. Serve [`App::router`]; at the end [`App::drain`].
@@ -59,9 +59,7 @@ impl App {
     /// When the store, the TLS files or the embedded broker cannot be used.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store =
-            EmbeddedStore::open(&config.bridge.data_dir, Mode::Service, config.delivery.outbox.max_bytes)?;
-        let store = Arc::new(store);
+        let store = open_store(config).await?;
         let token = operator_token(config)?;
         if let Broker::Embedded { listen } = &config.hub.broker {
             start_embedded_hub(*listen).await?;
@@ -267,20 +265,9 @@ fn start_commands(commands: &Commands) -> [JoinHandle<()>; 3] {
 }
 
 /// What keeps payloads, when they are to be kept.
-fn archive(config: &Config, store: &Arc<EmbeddedStore>, clock: &Arc<dyn Clock>) -> Option<Arc<Archivist>> {
+fn archive(config: &Config, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Option<Arc<Archivist>> {
     let limits = ArchiveConfig { keep: config.archive.keep, most: config.archive.max_messages };
     (!limits.keep.is_zero()).then(|| Arc::new(Archivist::new(limits, store.clone(), clock.clone())))
-}
-
-/// The store for a tool beside a running service.
-///
-/// # Errors
-/// When it cannot be opened, or there is none yet.
-pub fn open_tool_store(config: &Config) -> anyhow::Result<EmbeddedStore> {
-    let directory = &config.bridge.data_dir;
-    let path = directory.join(store_embedded::FILE);
-    anyhow::ensure!(path.exists(), "there is no store at {}; has the service been started?", path.display());
-    Ok(EmbeddedStore::open(directory, Mode::Tool, config.delivery.outbox.max_bytes)?)
 }
 
 /// Where the service keeps the token of `/operator/…`.

@@ -11,13 +11,13 @@ use std::time::Duration;
 use bridge_core::Uplink;
 use bridge_core::commands::{DeliverySink, DispatchConfig, DispatchParts, Dispatcher, Target};
 use bridge_core::delivery::Delivery;
-use bridge_core::ports::{BoxFuture, Clock, DeviceRecord, Listener, QueueLimits, StoreResult};
+use bridge_core::ports::{self, BoxFuture, Clock, DeviceRecord, Listener, QueueLimits, StoreResult};
 use codec::CodecSet;
 use http_caller::{Allow, Caller, CallerConfig};
-use store_embedded::EmbeddedStore;
 use webhook::downlink::Heard;
 
 use crate::config::Config;
+use crate::store::Store;
 
 pub(crate) use inbox::HubInbox;
 pub(crate) use ways::CloudWays;
@@ -27,7 +27,8 @@ pub(crate) use ways::CloudWays;
 pub(crate) struct Commands {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) ways: Arc<CloudWays>,
-    pub(crate) store: Arc<EmbeddedStore>,
+    pub(crate) store: Arc<dyn ports::Commands>,
+    pub(crate) registry: Arc<dyn ports::Registry>,
     pub(crate) keep: Duration,
 }
 
@@ -41,7 +42,7 @@ impl Commands {
     /// When an integration's way down cannot be used, or there is no TLS.
     pub(crate) fn new(
         config: &Config,
-        store: &Arc<EmbeddedStore>,
+        store: &Arc<dyn Store>,
         delivery: &Arc<Delivery>,
         codecs: &Arc<CodecSet>,
         clock: &Arc<dyn Clock>,
@@ -68,7 +69,7 @@ impl Commands {
             random: Box::new(random),
         };
         let dispatcher = Arc::new(Dispatcher::new(dispatch, parts));
-        Ok(Self { dispatcher, ways, store: store.clone(), keep: settings.keep })
+        Ok(Self { dispatcher, ways, store: store.clone(), registry: store.clone(), keep: settings.keep })
     }
 }
 

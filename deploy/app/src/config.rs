@@ -14,6 +14,7 @@ mod connector;
 mod delivery;
 mod devices_api;
 mod downlink;
+mod dynamodb;
 mod http;
 mod hub;
 mod init;
@@ -37,7 +38,7 @@ use bridge_core::naming::NamingRule;
 use toml::de::DeTable;
 
 pub use auth::{Auth, AuthScheme, DEFAULT_HEADER, DEFAULT_PARAMETER, Proof};
-pub use bridge::Bridge;
+pub use bridge::{Bridge, StoreKind};
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
 pub use codecs::CodecConfig;
@@ -46,6 +47,7 @@ pub use connector::{CheckSettings, CheckWayDown, ConnectorInfo, SettingMistake, 
 pub use delivery::{Delivery, Durability, OutboxBounds};
 pub use devices_api::{DevicesApi, Gateway};
 pub use downlink::Downlink;
+pub use dynamodb::DynamoDb;
 pub use http::Http;
 pub use hub::{Connections, Dialect, Encoding, Hub, Protocol};
 pub use init::{CONFIG_FILE, InitError, InitOutput, fresh_secret, init};
@@ -67,6 +69,8 @@ const MAX_TEXT: usize = 8 * 1024 * 1024;
 pub struct Config {
     /// The bridge itself.
     pub bridge: Bridge,
+    /// `[dynamodb]`.
+    pub dynamodb: DynamoDb,
     /// Where requests are received.
     pub http: Http,
     /// The hub.
@@ -100,6 +104,7 @@ impl Config {
     pub fn builtin() -> Self {
         let bridge = Bridge::default();
         Self {
+            dynamodb: DynamoDb::default(),
             http: Http::default(),
             hub: Hub::of_bridge(&bridge.name),
             delivery: Delivery::default(),
@@ -169,6 +174,7 @@ impl Config {
         let bridge = Bridge::read(root.section("bridge"), surroundings.base_dir);
         let codecs = codecs::read_all(&root.section("codecs"), surroundings);
         let config = Self {
+            dynamodb: DynamoDb::read(root.section("dynamodb")),
             http: Http::read(root.section("http")),
             hub: Hub::read(root.section("hub"), &bridge.name, surroundings),
             delivery: Delivery::read(root.section("delivery")),

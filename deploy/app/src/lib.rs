@@ -15,9 +15,11 @@ mod ops;
 mod replay;
 mod server;
 mod sources;
+mod store;
 pub mod tryout;
 mod twins;
 
-pub use assemble::{App, open_tool_store, operator_token_path};
+pub use assemble::{App, operator_token_path};
 pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;
+pub use store::{Store, open_tool_store};

@@ -103,14 +103,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 }
                 Command::Commands(command) => commands::command(command, &config).await?,
                 Command::Devices(command) => {
-                    let store = app::open_tool_store(&config)?;
-                    commands::devices(command, &store, &store, &store, &config).await?
+                    let store = app::open_tool_store(&config).await?;
+                    commands::devices(command, &*store, &*store, &*store, &config).await?
                 }
                 Command::DeadLetters(command) => {
-                    commands::dead_letters(command, &app::open_tool_store(&config)?).await?
+                    commands::dead_letters(command, &*app::open_tool_store(&config).await?).await?
                 }
                 Command::Outbox(args) => {
-                    commands::outbox(&args, &app::open_tool_store(&config)?).await?;
+                    commands::outbox(&args, &*app::open_tool_store(&config).await?).await?;
                     true
                 }
                 // Taken above.

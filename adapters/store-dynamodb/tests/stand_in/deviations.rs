@@ -3,7 +3,7 @@
 //! | DynamoDB | moto_server | relied on instead |
 //! |---|---|---|
 //! | replays a transaction with the same `ClientRequestToken` as done | carries it out again | the mark of a write (`faults.rs`); that the token is the same is tested here |
-//! | takes back a cancelled transaction | takes back with it whatever else was written meanwhile | a region per test, and the proxy lets one request through at a time (`sharing.rs`) |
+//! | takes back a cancelled transaction | puts the table back as it was, with what others wrote meanwhile | where several write at once, the proxy lets one request through at a time (`sharing.rs`) |
 //! | removes items some time after their time to live | never | times in questions, never the absence of an item |
 //! | indexes lag behind the table | never | what an index names is read again and checked again |
 //! | throttles, cancels conflicting transactions, leaves keys of batches unprocessed | never | the proxy does (`faults.rs`) |

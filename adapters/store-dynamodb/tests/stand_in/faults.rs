@@ -13,17 +13,26 @@ use bridge_core::testing::contract;
 use bridge_core::twin::Twin;
 use store_dynamodb::{DynamoStore, Settings};
 
-use crate::moto::{aws, endpoint, unique};
+use crate::moto::{aws, endpoint, settings};
 use crate::proxy::{Fault, Proxy, Request};
 
 /// A store behind a proxy, on a table of its own.
 pub async fn behind(decide: impl FnMut(&Request, usize) -> Fault + Send + 'static) -> (DynamoStore, Proxy) {
-    let settings = Settings {
-        wait: Duration::from_secs(3),
-        attempt: Duration::from_millis(700),
-        ..Settings::new(unique("table"))
-    };
-    let direct = DynamoStore::new(&aws(endpoint()), settings.clone());
+    behind_with(settings(), decide).await
+}
+
+/// Does not wait long for what never comes.
+pub fn hasty() -> Settings {
+    Settings { wait: Duration::from_secs(3), attempt: Duration::from_millis(700), ..settings() }
+}
+
+async fn behind_with(
+    settings: Settings,
+    decide: impl FnMut(&Request, usize) -> Fault + Send + 'static,
+) -> (DynamoStore, Proxy) {
+    let patient =
+        Settings { wait: Duration::from_secs(40), attempt: Duration::from_secs(20), ..settings.clone() };
+    let direct = DynamoStore::new(&aws(endpoint()), patient);
     direct.create_table().await.unwrap();
     direct.claim_outbox().await.unwrap();
     let proxy = Proxy::start(endpoint(), decide).await;
@@ -56,7 +65,7 @@ async fn throttling_that_passes_is_waited_for() {
 
 #[tokio::test]
 async fn throttling_that_lasts_is_an_error_in_time() {
-    let (store, proxy) = behind(|_, _| Fault::Code("ThrottlingException")).await;
+    let (store, proxy) = behind_with(hasty(), |_, _| Fault::Code("ThrottlingException")).await;
     let before = Instant::now();
     let error = why(Registry::insert(&store, &device()).await.unwrap_err());
     assert!(error.contains("throttles"), "{error}");
@@ -66,7 +75,7 @@ async fn throttling_that_lasts_is_an_error_in_time() {
 
 #[tokio::test]
 async fn a_silent_and_an_unreachable_service_are_errors_in_time() {
-    let (store, _proxy) = behind(|_, _| Fault::Silence).await;
+    let (store, _proxy) = behind_with(hasty(), |_, _| Fault::Silence).await;
     let before = Instant::now();
     let error = why(Registry::get(&store, &device().id).await.unwrap_err());
     assert!(error.contains("in time") || error.contains("within"), "{error}");
@@ -148,7 +157,8 @@ async fn commands_are_started_once_when_answers_get_lost() {
         within: Duration::from_secs(50),
         patience: Duration::from_secs(10),
     };
-    command.begin(flight, bridge_core::Timestamp::from_seconds(2).unwrap()).unwrap();
+    let now = command.expires.minus(Duration::from_secs(90));
+    command.begin(flight, now).unwrap();
     assert!(store.start(&command, 0).await.unwrap(), "it was this one");
     assert!(!store.start(&command, 0).await.unwrap());
 }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use store_dynamodb::table::FACTS;
 use store_dynamodb::{Aws, DynamoStore, Settings};
@@ -26,7 +28,6 @@ pub fn endpoint() -> &'static str {
 fn start() -> (String, Child) {
     let program = program();
     let mut keeper = Command::new(program.with_file_name("python"))
-        .env("MOTO_ALLOW_NONEXISTENT_REGION", "true")
         .args(["-c", KEEPER])
         .arg(&program)
         .args(["-H", "127.0.0.1", "-p", "0"])
@@ -53,7 +54,7 @@ fn program() -> PathBuf {
     let named = std::env::var_os("MOTO_SERVER").map(PathBuf::from);
     let program = named.filter(|path| path.exists());
     program.expect(
-        "MOTO_SERVER does not name a moto_server; `source tests/moto` installs it from PyPI and sets it",
+        "MOTO_SERVER does not name a moto_server: export MOTO_SERVER=\"$(tests/moto)\", which installs it from PyPI",
     )
 }
 
@@ -63,24 +64,22 @@ pub fn unique(kind: &str) -> String {
     format!("{kind}-{}", NUMBER.fetch_add(1, Relaxed))
 }
 
-thread_local! {
-    static REGION: String = unique("region");
-}
+const REGION: &str = "eu-central-1";
 
-/// A region for this test alone. A transaction that the stand-in cancels takes back everything that was written in its region
-/// since it began.
-fn region() -> String {
-    REGION.with(Clone::clone)
-}
-
-/// This test's region at this address.
+/// The stand-in, or a proxy before it.
 pub fn aws(endpoint: &str) -> Aws {
-    Aws::stand_in(endpoint, &region())
+    Aws::stand_in(endpoint, REGION)
+}
+
+/// Patient: the stand-in is slow when the machine is busy, and knows no two transactions at once.
+pub fn settings() -> Settings {
+    let (wait, attempt) = (Duration::from_secs(40), Duration::from_secs(20));
+    Settings { wait, attempt, ..Settings::new(unique("table")) }
 }
 
 /// A store on a table of its own.
 pub async fn fresh() -> DynamoStore {
-    let store = DynamoStore::new(&aws(endpoint()), Settings::new(unique("table")));
+    let store = DynamoStore::new(&aws(endpoint()), settings());
     store.create_table().await.unwrap();
     store.check_table().await.unwrap();
     store.claim_outbox().await.unwrap();
@@ -92,7 +91,7 @@ macro_rules! config {
     ($service:ident) => {
         $service::Config::builder()
             .behavior_version($service::config::BehaviorVersion::latest())
-            .region($service::config::Region::new(region()))
+            .region($service::config::Region::new(REGION))
             .credentials_provider($service::config::Credentials::new(
                 "stand-in", "stand-in", None, None, "stand-in",
             ))

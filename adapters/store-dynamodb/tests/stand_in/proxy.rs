@@ -80,9 +80,10 @@ async fn serve(
                 tokio::time::sleep(time).await;
                 forward(&target, &raw).await
             }
-            Fault::Code(code) => {
-                answer(400, &format!("{{\"__type\":\"com.amazonaws#{code}\",\"message\":\"no\"}}"))
-            }
+            Fault::Code(code) => answer(
+                if code == "InternalServerError" { 500 } else { 400 },
+                &format!("{{\"__type\":\"com.amazonaws#{code}\",\"message\":\"no\"}}"),
+            ),
             Fault::Answer(status, body) => answer(status, &body),
             Fault::Lost => {
                 forward(&target, &raw).await;

@@ -7,6 +7,7 @@ use bridge_core::ports::StoreError;
 use bridge_core::testing::contract;
 use store_dynamodb::{DynamoStore, Queue, Queued, Settings, Waiting};
 
+use crate::faults::hasty;
 use crate::moto::{aws, endpoint, fresh, items, new_queue, send};
 use crate::proxy::{Fault, Proxy};
 
@@ -55,10 +56,12 @@ async fn a_lane_is_busy_until_its_last_message_is_done() {
     queue.put(&waiting(1, "a")).await.unwrap();
     queue.put(&waiting(2, "a")).await.unwrap();
     assert!(queue.is_busy("a").await.unwrap() && !queue.is_busy("b").await.unwrap());
-    for _ in 0..2 {
-        assert!(queue.is_busy("a").await.unwrap());
+    let mut left = 2;
+    while left > 0 {
         for queued in queue.take(AT_ONCE, MINE).await.unwrap() {
+            assert!(queue.is_busy("a").await.unwrap());
             queue.done(&queued).await.unwrap();
+            left -= 1;
         }
     }
     assert!(!queue.is_busy("a").await.unwrap());
@@ -110,17 +113,11 @@ async fn the_same_message_again_is_kept_once() {
 async fn behind(
     decide: impl FnMut(&crate::proxy::Request, usize) -> Fault + Send + 'static,
 ) -> (Queue, Queue, Proxy) {
-    let settings = |table: &str| Settings {
-        wait: Duration::from_secs(3),
-        attempt: Duration::from_millis(700),
-        ..Settings::new(table)
-    };
     let store = fresh().await;
-    let store = DynamoStore::new(&aws(endpoint()), settings(store.table()));
+    let haste = DynamoStore::new(&aws(endpoint()), Settings { table: store.table().to_owned(), ..hasty() });
     let url = new_queue(true).await;
     let proxy = Proxy::start(endpoint(), decide).await;
-    let aws = aws(&proxy.address);
-    (Queue::new(&aws, &url, store.clone()), Queue::new(&aws(endpoint()), url, store), proxy)
+    (Queue::new(&aws(&proxy.address), &url, haste), Queue::new(&aws(endpoint()), url, store), proxy)
 }
 
 #[tokio::test]

@@ -4,21 +4,34 @@ use std::path::{Path, PathBuf};
 
 use bridge_core::IntegrationName;
 
+use super::choice::choices;
 use super::reader::Section;
-use super::sheet::{Sheet, quoted};
+use super::sheet::{Sheet, quoted, words};
+
+choices! {
+    /// What keeps everything.
+    StoreKind {
+        /// A database in the folder `data_dir`.
+        Embedded = "embedded",
+        /// A table on AWS.
+        DynamoDb = "dynamodb",
+    }
+}
 
 /// `[bridge]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
     /// In the topic of its own state, and in its client ids: 1 to 64 of `A-Z a-z 0-9 - _`.
     pub name: String,
-    /// Where the store is. Made when it is absent.
+    /// What keeps everything.
+    pub store: StoreKind,
+    /// Where the embedded store and the operator's token are. Made when it is absent.
     pub data_dir: PathBuf,
 }
 
 impl Default for Bridge {
     fn default() -> Self {
-        Self { name: "bridge".into(), data_dir: "device-bridge-data".into() }
+        Self { name: "bridge".into(), store: StoreKind::Embedded, data_dir: "device-bridge-data".into() }
     }
 }
 
@@ -33,9 +46,10 @@ impl Bridge {
         let name = section.or("name", default.name, |field| {
             field.parse(|text| IntegrationName::parse(text).map(|_| text.to_owned()))
         });
+        let store = section.or("store", default.store, |field| field.one_of(StoreKind::CHOICES));
         let data_dir = section.or("data_dir", default.data_dir, |field| field.parse(directory));
         section.finish();
-        Self { name, data_dir: base_dir.join(data_dir) }
+        Self { name, store, data_dir: base_dir.join(data_dir) }
     }
 
     pub(super) fn describe(sheet: &mut Sheet) {
@@ -48,9 +62,17 @@ impl Bridge {
              1 to 64 letters, digits, - and _.",
         );
         sheet.explained(
+            "store",
+            &quoted(default.store.as_str()),
+            &format!(
+                "What keeps messages, devices and dead letters: {}: a database in data_dir, or a table on AWS.",
+                words(StoreKind::CHOICES)
+            ),
+        );
+        sheet.explained(
             "data_dir",
             &quoted(&default.data_dir.to_string_lossy()),
-            "Where messages, devices and dead letters are kept. Relative to the folder of this file.",
+            "Where the database and the token of the operator are. Relative to the folder of this file.",
         );
     }
 }

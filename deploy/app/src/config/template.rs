@@ -6,6 +6,7 @@ use super::commands::Commands;
 use super::connector::ConnectorInfo;
 use super::delivery::Delivery;
 use super::devices_api::{DevicesApi, Gateway};
+use super::dynamodb::DynamoDb;
 use super::http::Http;
 use super::hub::Hub;
 use super::integration::Integration;
@@ -36,6 +37,7 @@ pub fn template(connectors: &[ConnectorInfo<'_>]) -> String {
 /// Everything that is no integration.
 pub(super) fn describe_all_but_integrations(sheet: &mut Sheet) {
     Bridge::describe(sheet);
+    DynamoDb::describe(sheet);
     Http::describe(sheet);
     Hub::describe(sheet, &Bridge::default().name);
     Delivery::describe(sheet);

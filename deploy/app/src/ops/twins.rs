@@ -68,7 +68,7 @@ async fn device(
         Problem::new(StatusCode::NOT_FOUND, "unknown-device", "Unknown device", why).into_response()
     };
     let id = DeviceId::parse(id).map_err(|_| Box::new(unknown()))?;
-    match Registry::get(&*operations.0.commands.store, &id).await {
+    match operations.0.commands.registry.get(&id).await {
         Ok(Some(record)) => Ok(record),
         Ok(None) => Err(Box::new(unknown())),
         Err(error) => Err(Box::new(unavailable(&error))),
