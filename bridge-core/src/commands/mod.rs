@@ -6,6 +6,7 @@
 mod announce;
 mod hub;
 mod kicks;
+mod once;
 mod send;
 mod way;
 

@@ -7,7 +7,7 @@ use bridge_core::ports::{BoxFuture, Clock};
 
 /// Reads the system's clock and waits by tokio's timer.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {

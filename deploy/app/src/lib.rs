@@ -9,6 +9,7 @@ pub mod config;
 mod device_api;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;
+pub mod function;
 mod housekeeping;
 mod metrics;
 mod ops;
@@ -19,7 +20,8 @@ mod store;
 pub mod tryout;
 mod twins;
 
-pub use assemble::{App, operator_token_path};
+pub use assemble::{App, mqtt_hub, operator_token_path};
+pub use clock::SystemClock;
 pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;
 pub use store::{Store, open_tool_store};

@@ -1,7 +1,7 @@
 //! What operators ask over HTTP: `/healthz`, `/readyz`, `/metrics`, `/operator/traces`, `/operator/codecs`,
 //! `/operator/replay`, `/operator/commands`, `/operator/devices/{id}/state`. Not here: what sources send.
 
-mod commands;
+pub(crate) mod commands;
 mod twins;
 
 use std::sync::Arc;

@@ -2,14 +2,14 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use bridge_core::command::{Cancelled, Cause, CauseCode, CommandId};
+use bridge_core::command::{Cancelled, Cause, CauseCode, CommandId, RequestKey};
 use bridge_core::commands::{SubmitError, Submitted};
 use bridge_core::ports::{Commands as _, StoreError};
 use http::{HeaderMap, StatusCode};
 use webhook::receiver::Problem;
 
 use super::{Operations, json_response, malformed, unauthorized};
-use crate::commands::json;
+use crate::commands::{Commands, json};
 
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct CommandQuery {
@@ -51,11 +51,17 @@ pub(super) async fn send(
     if !operations.0.token.proves(&headers, "") {
         return unauthorized();
     }
-    let (device, draft) = match json::parse(&body) {
+    take(&operations.0.commands, &body, None).await
+}
+
+/// Takes a command for somebody who may send it. `key` stands for one that its author did not give.
+pub(crate) async fn take(commands: &Commands, body: &[u8], key: Option<RequestKey>) -> Response {
+    let (device, mut draft) = match json::parse(body) {
         Ok(parsed) => parsed,
         Err(why) => return malformed(why),
     };
-    let error = match operations.0.commands.dispatcher.submit(&device, draft).await {
+    draft.key = draft.key.or(key);
+    let error = match commands.dispatcher.submit(&device, draft).await {
         Ok(Submitted::New(command)) => return json_response(StatusCode::ACCEPTED, &json::write(&command)),
         Ok(Submitted::Existing { command, same: true }) => {
             return json_response(StatusCode::OK, &json::write(&command));

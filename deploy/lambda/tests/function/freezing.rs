@@ -1,0 +1,139 @@
+//! Frozen longer than the keep alive, a hub that does not answer, time-outs after the hub has accepted: nothing that was
+//! answered 2xx is lost, and what comes twice has the same id.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::emulator::{Ended, TIMEOUT};
+use crate::process::wait_until;
+use crate::world::{World, metric, status, uplink};
+
+/// One and a half times the keep alive of the tests, after which mosquitto hangs up.
+const LONG: Duration = Duration::from_secs(9);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_not_used_after_a_freeze_and_every_2xx_is_at_the_hub() {
+    let world = World::new("").await;
+    let environment = world.environment().await;
+    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    assert!(status(environment.invoke(uplink("d1", 2)).await) < 300);
+    let all = [environment.clone()];
+    assert_eq!(metric(&all, "ConnectionsOpened"), 1.0, "it is reused while it is fresh");
+    for round in 0..2 {
+        // Not synchronisation: the time that the environment stays frozen is what is tested.
+        tokio::time::sleep(LONG).await;
+        assert!(status(environment.invoke(uplink("d1", 3 + round)).await) < 300);
+    }
+    world.hub.has("d1", 1..=4).await;
+    assert_eq!(metric(&all, "ConnectionsStale"), 2.0);
+    assert_eq!(metric(&all, "Delivered") + metric(&all, "Stored"), 4.0);
+    assert!(environment.thaws() >= 3);
+    let counters: Vec<u64> = world.hub.telemetry()["d1"].iter().map(|(counter, _)| *counter).collect();
+    assert_eq!(counters, [1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_does_not_answer_is_not_waited_for_beyond_the_time_of_the_source() {
+    let world = World::new("").await;
+    let environment = world.environment().await;
+    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    world.hub.signal("STOP");
+    for counter in 2..=4 {
+        let begun = Instant::now();
+        assert!(status(environment.invoke(uplink("d1", counter)).await) < 300);
+        assert!(begun.elapsed() < Duration::from_secs(5), "The Things Stack waits for 5 s");
+    }
+    assert_eq!(metric(std::slice::from_ref(&environment), "Stored"), 3.0);
+    assert!(world.cloud.queued().await >= 3);
+    world.hub.signal("CONT");
+    world.cloud.drain(&[environment]).await;
+    world.hub.has("d1", 1..=4).await;
+    let seen = &world.hub.telemetry()["d1"];
+    for (counter, id) in seen {
+        let same = seen.iter().filter(|(other, _)| other == counter);
+        assert!(same.clone().all(|(_, other)| other == id), "what comes twice has the same id");
+    }
+    let mut counters: Vec<u64> = seen.iter().map(|(counter, _)| *counter).collect();
+    counters.dedup();
+    assert!(counters.is_sorted_by_key(|counter| *counter) || counters.len() > 4, "{counters:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_out_after_the_hub_accepted_doubles_with_the_same_id_at_most() {
+    let mut world = World::new("").await;
+    let environment = world.environment().await;
+    world.hub.stop();
+    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    assert_eq!(world.cloud.queued().await, 1);
+    world.hub.restart().await;
+    assert!(status(environment.invoke(uplink("d2", 1)).await) < 300, "the caches are warm now");
+    let (event, receipts) = world.cloud.batch().await.unwrap();
+    // The table does not answer: the message reaches the hub, and the function is ended while it notes that.
+    world.cloud.server.signal("STOP");
+    let real = Duration::from_millis(1200);
+    let ended = environment.invoke_within(event, TIMEOUT, real).await;
+    world.cloud.server.signal("CONT");
+    assert_eq!(ended, Ended::TimedOut);
+    let failed: Vec<String> = receipts.keys().cloned().collect();
+    world.cloud.finish(receipts, &failed).await;
+    world.cloud.drain(&[environment]).await;
+    world.hub.has("d1", [1]).await;
+    let seen = &world.hub.telemetry()["d1"];
+    assert!(seen.iter().all(|seen| *seen == seen_first(&world, "d1")), "{seen:?}");
+}
+
+fn seen_first(world: &World, device: &str) -> (u64, String) {
+    world.hub.telemetry()[device][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_environment_that_ends_after_its_answer_takes_nothing_with_it() {
+    let world = World::new("").await;
+    let environment = world.environment().await;
+    for counter in 1..=3 {
+        assert!(status(environment.invoke(uplink("d1", counter)).await) < 300);
+        environment.end().await;
+    }
+    world.hub.has("d1", 1..=3).await;
+    // The ids are remembered, too.
+    assert!(status(environment.invoke(uplink("d1", 3)).await) < 300);
+    assert!(status(environment.invoke(uplink("d1", 4)).await) < 300);
+    world.hub.has("d1", [4]).await;
+    assert_eq!(world.hub.telemetry()["d1"].len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_does_not_answer_is_said_in_time() {
+    let world = World::new("").await;
+    let environment = world.environment().await;
+    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    world.cloud.server.signal("STOP");
+    let begun = Instant::now();
+    let answer = environment.invoke(uplink("d1", 2)).await.answer();
+    world.cloud.server.signal("CONT");
+    assert_eq!(answer["statusCode"], 503, "{answer}");
+    assert!(answer["headers"]["retry-after"].is_string());
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // It was not accepted, and is when it comes again.
+    wait_until("it is taken", async || status(environment.invoke(uplink("d1", 2)).await) < 300).await;
+    world.hub.has("d1", 1..=2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_environments_do_not_throw_each_other_out() {
+    let world = World::new("").await;
+    let environments = world.environments(2).await;
+    for counter in 1..=5 {
+        for (index, environment) in environments.iter().enumerate() {
+            assert!(status(environment.invoke(uplink(&format!("d{index}"), counter)).await) < 300);
+        }
+    }
+    assert_eq!(metric(&environments, "ConnectionsOpened"), 2.0);
+    assert!(!world.hub.log().contains("already connected"), "{}", world.hub.log());
+    for index in 0..2 {
+        world.hub.has(&format!("d{index}"), 1..=5).await;
+    }
+    let large: Value = uplink("d0", 6);
+    assert!(status(environments[0].invoke(large).await) < 300);
+}
