@@ -2,6 +2,7 @@
 //! the hub. One module per question.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "modules of one test program")]
 
 mod aws;
 mod emulator;
