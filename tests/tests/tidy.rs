@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("bench", &["bridge-core", "codec"]),
-    ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "store-dynamodb", "codec", "app"]),
 ];
 
 /// The crates without I/O.

@@ -8,7 +8,7 @@ use crate::DynamoStore;
 use crate::item::{attributes, text, time};
 use crate::keys::{Key, digits};
 use crate::walk::Range;
-use crate::write::{MOST, Write, Written};
+use crate::write::{MOST, Write};
 
 const ARCHIVE: &str = "archive";
 const RECORD: &str = "record";
@@ -24,28 +24,33 @@ impl Archive for DynamoStore {
                 return Ok(());
             }
             let mut number = self.numbers(ARCHIVE, uplinks.len() as u64).await?;
-            let mut written = Vec::new();
-            for batch in batches(uplinks, |uplink| uplink.record.len()) {
-                let mut writes = Vec::with_capacity(batch.len());
-                for uplink in batch {
-                    let item = attributes([
-                        ("owner", text(uplink.device.as_str())),
-                        ("at_ms", time(uplink.at)),
-                        (RECORD, self.shelve(&uplink.record).await?),
-                    ]);
-                    writes.push(Write::put(Key::numbered(ARCHIVE, number), item));
-                    number += 1;
-                }
-                let first = number - batch.len() as u64;
-                match self.write(writes).await {
-                    Ok(_) => written.extend(first..number),
-                    Err(error) => {
-                        self.undo(written).await;
-                        return Err(error);
+            let mut kept = Vec::new();
+            let stored = self.bounded(async {
+                for batch in batches(uplinks, |uplink| uplink.record.len()) {
+                    let mut writes = Vec::with_capacity(batch.len());
+                    let first = number;
+                    for uplink in batch {
+                        let item = attributes([
+                            ("owner", text(uplink.device.as_str())),
+                            ("at_ms", time(uplink.at)),
+                            (RECORD, self.shelve(&uplink.record).await?),
+                        ]);
+                        writes.push(Write::put(Key::numbered(ARCHIVE, number), item));
+                        number += 1;
                     }
+                    self.write(writes).await?;
+                    kept.extend(first..number);
                 }
+                Ok(())
+            });
+            let stored = stored.await;
+            let undone = kept.into_iter().map(|number| Key::numbered(ARCHIVE, number));
+            if stored.is_err()
+                && let Err(error) = self.remove_with_parts(undone).await
+            {
+                tracing::warn!(%error, "some payloads are archived although their batch failed");
             }
-            Ok(())
+            stored
         })
     }
 
@@ -88,27 +93,10 @@ impl Archive for DynamoStore {
                 if number > beyond && item.time("at_ms")? >= before {
                     break;
                 }
-                gone.push(item);
+                gone.push(item.key()?);
             }
-            for item in &gone {
-                self.drop_parts(&item.0).await?;
-            }
-            let deletes: StoreResult<Vec<Write>> =
-                gone.iter().map(|item| Ok(Write::delete(item.key()?))).collect();
-            Ok(self.write_each(deletes?).await?.len() as u64)
+            self.remove_with_parts(gone.into_iter()).await
         })
-    }
-}
-
-impl DynamoStore {
-    /// Takes batches back of which a later one failed.
-    async fn undo(&self, numbers: Vec<u64>) {
-        let deletes =
-            numbers.into_iter().map(|number| Write::delete(Key::numbered(ARCHIVE, number))).collect();
-        let undone: StoreResult<Vec<Written>> = self.write_each(deletes).await;
-        if let Err(error) = undone {
-            tracing::warn!(%error, "some payloads are archived although their batch failed");
-        }
     }
 }
 

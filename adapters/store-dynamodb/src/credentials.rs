@@ -82,7 +82,7 @@ impl Credentials for DynamoStore {
     }
 
     fn remove_all<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, StoreResult<u64>> {
-        Box::pin(async move {
+        Box::pin(self.bounded(async move {
             let mut gone = 0;
             loop {
                 let known = self.list(Some(device), None, (MOST - 1) / 2).await?;
@@ -93,7 +93,7 @@ impl Credentials for DynamoStore {
                     gone += known.len() as u64;
                 }
             }
-        })
+        }))
     }
 
     fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {

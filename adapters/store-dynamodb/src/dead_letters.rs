@@ -27,24 +27,30 @@ impl DeadLetters for DynamoStore {
             }
             let mut number = self.numbers(LETTER, letters.len() as u64).await?;
             let mut buried = Vec::new();
-            for batch in batches(letters, size) {
-                let mut writes = Vec::with_capacity(batch.len() + 1);
-                let first = number;
-                for letter in batch {
-                    writes.push(Write::put(Key::numbered(LETTER, number), self.letter_item(letter).await?));
-                    number += 1;
-                }
-                writes.push(count(COUNT, &digits(first), i64::try_from(batch.len()).unwrap_or(i64::MAX)));
-                if let Err(error) = self.write(writes).await {
-                    // What is buried already is taken back. Should this fail, too, it is there twice in the end.
-                    if let Err(error) = DeadLetters::remove(self, &buried).await {
-                        tracing::warn!(%error, "some dead letters are kept although their batch failed");
+            let stored = self.bounded(async {
+                for batch in batches(letters, size) {
+                    let mut writes = Vec::with_capacity(batch.len() + 1);
+                    let first = number;
+                    for letter in batch {
+                        let item = self.letter_item(letter).await?;
+                        writes.push(Write::put(Key::numbered(LETTER, number), item));
+                        number += 1;
                     }
-                    return Err(error);
+                    let many = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+                    writes.push(count(COUNT, &digits(first), many));
+                    self.write(writes).await?;
+                    buried.extend(first..number);
                 }
-                buried.extend(first..number);
+                Ok(())
+            });
+            let stored = stored.await;
+            // Should this fail, too, they are there twice in the end.
+            if stored.is_err()
+                && let Err(error) = DeadLetters::remove(self, &buried).await
+            {
+                tracing::warn!(%error, "some dead letters are kept although their batch failed");
             }
-            Ok(())
+            stored
         })
     }
 

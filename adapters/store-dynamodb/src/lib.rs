@@ -56,7 +56,7 @@ mod write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-pub use queue::{Queue, Queued, Waiting};
+pub use queue::{Queue, Queued, Unread, Waiting};
 pub use settings::{Aws, Settings};
 
 /// The store. Cheap to clone. Its futures need a tokio runtime with time and I/O.

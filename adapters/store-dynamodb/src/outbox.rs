@@ -21,30 +21,28 @@ impl Outbox for DynamoStore {
     fn append<'a>(&'a self, entries: &'a [OutboxEntry]) -> BoxFuture<'a, StoreResult<()>> {
         Box::pin(async move {
             let mut appended = Vec::new();
-            for batch in batches(entries, |entry| entry.record.len()) {
-                if let Err(error) = self.append_batch(batch).await {
-                    // Nobody is told that these are accepted. Should this fail, too, they are delivered all the same, and
-                    // what their source sends again has the same message ids.
-                    if let Err(error) = Outbox::remove(self, &appended).await {
-                        tracing::warn!(%error, "some entries are in the outbox although their batch failed");
-                    }
-                    return Err(error);
+            let stored = self.bounded(async {
+                for batch in batches(entries, |entry| entry.record.len()) {
+                    self.append_batch(batch).await?;
+                    appended.extend(batch.iter().map(|entry| entry.seq));
                 }
-                appended.extend(batch.iter().map(|entry| entry.seq));
+                Ok(())
+            });
+            let stored = stored.await;
+            // Nobody is told that these are accepted. Should this fail, too, they are delivered all the same, and what their
+            // source sends again has the same message ids.
+            if stored.is_err()
+                && let Err(error) = Outbox::remove(self, &appended).await
+            {
+                tracing::warn!(%error, "some entries are in the outbox although their batch failed");
             }
-            Ok(())
+            stored
         })
     }
 
     fn remove<'a>(&'a self, seqs: &'a [Seq]) -> BoxFuture<'a, StoreResult<()>> {
-        let deletes = seqs.iter().map(|seq| Write::delete(Key::numbered(OUTBOX, *seq))).collect();
         Box::pin(async move {
-            for written in self.write_each(deletes).await? {
-                if let Written::Done(Some(item)) = written {
-                    self.drop_parts(&item.0).await?;
-                }
-            }
-            Ok(())
+            self.remove_with_parts(seqs.iter().map(|seq| Key::numbered(OUTBOX, *seq))).await.map(drop)
         })
     }
 
@@ -95,18 +93,20 @@ impl DynamoStore {
     /// # Errors
     /// When the table cannot be written.
     pub async fn claim_outbox(&self) -> StoreResult<()> {
-        loop {
-            let head = self.head().await?;
-            let epoch = head.epoch + 1;
-            let claim = Write::update(head_key())
-                .set("epoch", number(epoch))
-                .when("attribute_not_exists(#epoch) OR #epoch = :known")
-                .value("known", number(head.epoch));
-            if self.write(vec![claim]).await?.is_done() {
-                self.inner.epoch.store(epoch, SeqCst);
-                return Ok(());
+        let epoch = self.bounded(async {
+            loop {
+                let head = self.head().await?;
+                let claim = Write::update(head_key())
+                    .set("epoch", number(head.epoch + 1))
+                    .when("attribute_not_exists(#epoch) OR #epoch = :known")
+                    .value("known", number(head.epoch));
+                if self.write(vec![claim]).await?.is_done() {
+                    return Ok(head.epoch + 1);
+                }
             }
-        }
+        });
+        self.inner.epoch.store(epoch.await?, SeqCst);
+        Ok(())
     }
 
     async fn head(&self) -> StoreResult<Head> {

@@ -1,4 +1,5 @@
-//! Values too large for an item (400 KB): kept in parts beside it. Not here: items that hold such values.
+//! Values too large for an item (400 KB): kept in parts beside it, written before the item and removed after it. Parts of an
+//! item that could not be written stay when it is not known whether it was. Not here: items that hold such values.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use bridge_core::Timestamp;
@@ -9,7 +10,7 @@ use crate::DynamoStore;
 use crate::item::{Attributes, Item, attributes, bytes, number, text};
 use crate::keys::{Key, digits};
 use crate::table::TTL;
-use crate::write::Write;
+use crate::write::{Write, Written};
 
 /// Up to this size a value stands in its item: two of them and the rest have room in 400 KB.
 const INLINE: usize = 128 * 1024;
@@ -49,6 +50,18 @@ impl DynamoStore {
             None => item.bytes(name).map(<[u8]>::to_vec),
             Some(claim) => self.fetch(&claim).await?.ok_or_else(|| item.damaged(name)),
         }
+    }
+
+    /// Removes items with the parts of their large values; how many were there.
+    pub(crate) async fn remove_with_parts(&self, keys: impl Iterator<Item = Key>) -> StoreResult<u64> {
+        let mut gone = 0;
+        for written in self.write_each(keys.map(Write::delete).collect()).await? {
+            if let Written::Done(Some(item)) = written {
+                gone += 1;
+                self.drop_parts(&item.0).await?;
+            }
+        }
+        Ok(gone)
     }
 
     /// Removes the parts of every large value of an item that is gone.

@@ -67,6 +67,17 @@ pub struct Queued {
     claim: Option<Claim>,
 }
 
+/// A message that SQS has handed out and that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Names this hand-out to SQS.
+    pub receipt: String,
+    /// How often it was handed out, this time included.
+    pub times: u32,
+    /// Why: `Damaged` when it is not ours or what was put aside is gone, `Unavailable` when that cannot be read now.
+    pub error: StoreError,
+}
+
 impl Queue {
     /// The queue at this URL. Nothing is asked of SQS yet. `store` has what does not fit and who waits.
     pub fn new(aws: &Aws, url: impl Into<String>, store: DynamoStore) -> Self {
@@ -103,12 +114,16 @@ impl Queue {
         Ok(walk.next().await?.is_some())
     }
 
-    /// Keeps a message until [`done`](Self::done). Durable when it completes. The same again within five minutes is kept
-    /// once; after an error it may or may not be kept.
+    /// Keeps a message until [`done`](Self::done). Durable when it completes; after an error it may or may not be kept. The
+    /// same again is kept again: an operator may want it so.
     ///
     /// # Errors
     /// When the table or SQS does not take it.
     pub async fn put(&self, message: &Waiting) -> StoreResult<()> {
+        self.store.bounded(self.keep(message)).await
+    }
+
+    async fn keep(&self, message: &Waiting) -> StoreResult<()> {
         let until = message.at.plus(KEPT);
         let note = attributes([(TTL, number(until.as_millis() / 1000))]);
         // First, so that from the moment in which SQS has it nothing overtakes it.
@@ -125,7 +140,8 @@ impl Queue {
             .send_message()
             .queue_url(&self.url)
             .message_group_id(&message.lane)
-            .message_deduplication_id(message.id.to_string())
+            // Of this call and not of the message: SQS would swallow what is replayed within five minutes.
+            .message_deduplication_id(format!("{:032x}", fastrand::u128(..)))
             .message_body(body);
         let sent = send.send().map_err(|error| store_error(&error, &self.url));
         match (sent.await, claim) {
@@ -140,11 +156,12 @@ impl Queue {
     }
 
     /// Up to 10 messages, the first of their lanes in order; waits up to `wait` (20 seconds at most) for one. They are handed
-    /// out again when they are not [`done`](Self::done) within `mine`.
+    /// out again when they are not [`done`](Self::done) within `mine`; so is one that cannot be read, and those of its lane
+    /// that come after it are not to be delivered before it.
     ///
     /// # Errors
-    /// When SQS does not answer, or what was put aside cannot be read; then all are handed out again after `mine`.
-    pub async fn take(&self, wait: Duration, mine: Duration) -> StoreResult<Vec<Queued>> {
+    /// When SQS does not answer.
+    pub async fn take(&self, wait: Duration, mine: Duration) -> StoreResult<Vec<Result<Queued, Unread>>> {
         let seconds =
             |duration: Duration, most: i32| i32::try_from(duration.as_secs()).unwrap_or(most).min(most);
         let receive = self
@@ -163,7 +180,9 @@ impl Queue {
                 .and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount));
             let times = times.and_then(|times| times.parse().ok()).unwrap_or(1);
             let (receipt, body) = (message.receipt_handle(), message.body());
-            taken.push(self.open(body.unwrap_or_default(), receipt.unwrap_or_default(), times).await?);
+            let receipt = receipt.unwrap_or_default();
+            let opened = self.open(body.unwrap_or_default(), receipt, times).await;
+            taken.push(opened.map_err(|error| Unread { receipt: receipt.to_owned(), times, error }));
         }
         Ok(taken)
     }
@@ -188,9 +207,17 @@ impl Queue {
     /// # Errors
     /// When SQS or the table does not take it; it may be handed out again then.
     pub async fn done(&self, queued: &Queued) -> StoreResult<()> {
-        let delete = self.client.delete_message().queue_url(&self.url).receipt_handle(&queued.receipt);
-        delete.send().await.map_err(|error| store_error(&error, &self.url))?;
+        self.discard(&queued.receipt).await?;
         self.settle(queued).await
+    }
+
+    /// It is not handed out again: for one that cannot be read, and never will be.
+    ///
+    /// # Errors
+    /// When SQS does not take it; it is handed out again then.
+    pub async fn discard(&self, receipt: &str) -> StoreResult<()> {
+        let delete = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt);
+        delete.send().await.map(drop).map_err(|error| store_error(&error, &self.url))
     }
 
     /// What [`done`](Self::done) does after SQS knows: for a caller whose event source deletes messages by itself.

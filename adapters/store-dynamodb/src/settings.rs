@@ -42,15 +42,12 @@ impl Settings {
 pub struct Aws(SdkConfig);
 
 impl Aws {
-    /// From the environment, as every AWS program finds them (environment variables, profile, container, instance).
-    /// `endpoint` is for a stand-in.
-    pub async fn from_environment(region: Option<String>, endpoint: Option<String>) -> Self {
+    /// From the environment, as every AWS program finds them (environment variables, profile, container, instance);
+    /// `region` goes before.
+    pub async fn from_environment(region: Option<String>) -> Self {
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
         if let Some(region) = region {
             loader = loader.region(Region::new(region));
-        }
-        if let Some(endpoint) = endpoint {
-            loader = loader.endpoint_url(endpoint);
         }
         Self(loader.load().await)
     }

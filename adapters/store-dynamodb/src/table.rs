@@ -63,7 +63,6 @@ pub const FACTS: Facts = Facts {
     ttl: TTL,
     table_actions: &[
         "dynamodb:BatchGetItem",
-        "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
         "dynamodb:DescribeTable",
         "dynamodb:GetItem",

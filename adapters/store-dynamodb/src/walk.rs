@@ -63,7 +63,7 @@ struct Cursor {
 }
 
 /// The largest page.
-const PAGE: usize = 1000;
+const PAGE: usize = 4000;
 
 impl DynamoStore {
     /// Through all shards of `kind`. `page` is how many items are likely to be wanted of all.

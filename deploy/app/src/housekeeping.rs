@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bridge_core::Verdict;
 use bridge_core::pipeline::Pipeline;
-use bridge_core::ports::{Commands as _, DeadLetter, DeadLetters, Outbox, StoreResult};
+use bridge_core::ports::{DeadLetter, DeadLetters, Outbox, StoreResult};
 use http_api::DeviceApi;
 use webhook::receiver::Receiver;
 

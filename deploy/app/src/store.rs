@@ -53,7 +53,10 @@ async fn open_dynamodb(config: &Config, is_owner: bool) -> anyhow::Result<Arc<dy
     use store_dynamodb::{Aws, DynamoStore, Settings};
 
     let of = &config.dynamodb;
-    let aws = Aws::from_environment(of.region.clone(), of.endpoint.clone()).await;
+    let aws = match &of.stand_in {
+        Some(address) => Aws::stand_in(address, of.region.as_deref().unwrap_or("eu-central-1")),
+        None => Aws::from_environment(of.region.clone()).await,
+    };
     anyhow::ensure!(
         aws.region().is_some(),
         "no region of AWS is configured: set dynamodb.region or AWS_REGION"

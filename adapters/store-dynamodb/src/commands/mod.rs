@@ -21,10 +21,12 @@ use crate::table::{FLAG, OWNER, TIME};
 use crate::write::{Write, Written, pause};
 
 const COMMAND: &str = "command";
-/// Commands that are not over, by what their id sorts into.
+/// Counts commands that are not over.
 const OPEN: &str = "commands-open";
-/// Commands that are over.
+/// Counts commands that are over.
 const OVER: &str = "commands-over";
+/// Open commands of one device, whatever the limit: their queue has to fit into an item.
+const MOST_OPEN: usize = 5000;
 /// Partitions of the index by time.
 const DUE: &str = "due";
 const ENDED: &str = "ended";
@@ -159,7 +161,7 @@ impl DynamoStore {
         let freed =
             superseded.iter_mut().filter_map(|older| (older.supersede(new) == Cancelled::Done).then_some(()));
         let freed = freed.count();
-        if queue.len().saturating_sub(freed) >= limits.per_device {
+        if queue.len().saturating_sub(freed) >= limits.per_device.min(MOST_OPEN) {
             return Ok(Some(Inserted::DeviceFull));
         }
         // The devices do not wait for each other: several that insert at once may pass this limit by their number.

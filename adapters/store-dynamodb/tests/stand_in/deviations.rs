@@ -15,6 +15,7 @@ use bridge_core::ports::{Dedup, Registry, Twins};
 use bridge_core::testing::contract;
 use bridge_core::twin::{Twin, TwinLimits};
 use bridge_core::{DeviceId, Measurement, Timestamp};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use store_dynamodb::table::FACTS;
@@ -36,6 +37,25 @@ async fn a_transaction_keeps_its_token_when_it_is_sent_again() {
         .collect();
     assert_eq!(tokens.len(), 3);
     assert!(!tokens[0].is_empty() && tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_aws_is_what_the_facts_permit() {
+    let (store, proxy) = behind(|_, _| Fault::Pass).await;
+    store.check_table().await.unwrap();
+    store.claim_outbox().await.unwrap();
+    contract::outbox(&store).await;
+    contract::dedup(&store).await;
+    contract::registry(&store).await;
+    contract::dead_letters(&store).await;
+    contract::credentials(&store).await;
+    contract::twins(&store).await;
+    let asked: BTreeSet<String> = proxy.seen().into_iter().map(|request| request.operation).collect();
+    let permitted =
+        FACTS.table_actions.iter().map(|action| action.to_ascii_lowercase().replace("dynamodb:", ""));
+    // Permitted by the actions of its parts.
+    let permitted: BTreeSet<String> = permitted.chain(["transactwriteitems".into()]).collect();
+    assert_eq!(asked, permitted, "neither less nor more");
 }
 
 #[tokio::test]

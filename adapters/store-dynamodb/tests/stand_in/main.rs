@@ -7,4 +7,5 @@ mod faults;
 mod moto;
 mod proxy;
 mod queue;
+mod server;
 mod sharing;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use bridge_core::command::{CommandName, Draft, Reply, RequestKey};
 use bridge_core::commands::SubmitError;
-use bridge_core::ports::{
-    Arrival, BoxFuture, Clock, CommandFilter, Commands as _, Deliver, Desired, Inbox, StoreResult,
-};
+use bridge_core::ports::{Arrival, BoxFuture, Clock, CommandFilter, Deliver, Desired, Inbox, StoreResult};
 use bridge_core::{Content, DeviceId, IdempotencyKey, IntegrationName, Kind, Message, MessageId};
 use serde_json::Value;
 

@@ -12,13 +12,13 @@ pub struct DynamoDb {
     pub table: String,
     /// The region; none for that of the environment.
     pub region: Option<String>,
-    /// Where DynamoDB is, when it is not AWS's own.
-    pub endpoint: Option<String>,
+    /// Where a stand-in for AWS is, which takes any credentials.
+    pub stand_in: Option<String>,
 }
 
 impl Default for DynamoDb {
     fn default() -> Self {
-        Self { table: "device-bridge".into(), region: None, endpoint: None }
+        Self { table: "device-bridge".into(), region: None, stand_in: None }
     }
 }
 
@@ -28,7 +28,7 @@ impl DynamoDb {
         let dynamodb = Self {
             table: section.or("table", default.table, |field| field.parse(table)),
             region: section.optional("region", |field| field.parse(region)),
-            endpoint: section.optional("endpoint", |field| field.parse(parse_public_url)),
+            stand_in: section.optional("stand_in", |field| field.parse(parse_public_url)),
         };
         section.finish();
         dynamodb
@@ -43,9 +43,9 @@ impl DynamoDb {
         sheet.explained("table", &quoted(&Self::default().table), "Its name. Terraform makes it.");
         sheet.explained("region", &quoted("eu-central-1"), "No default: that of the environment.");
         sheet.explained(
-            "endpoint",
+            "stand_in",
             &quoted("http://127.0.0.1:5000"),
-            "For a stand-in instead of AWS. No default.",
+            "A server to be used instead of AWS, for tests. No default.",
         );
     }
 }

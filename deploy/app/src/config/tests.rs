@@ -458,7 +458,7 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     // What has no default stands there as an example.
     expected.http.public_url = Some("https://bridge.example.com".into());
     expected.dynamodb.region = Some("eu-central-1".into());
-    expected.dynamodb.endpoint = Some("http://127.0.0.1:5000".into());
+    expected.dynamodb.stand_in = Some("http://127.0.0.1:5000".into());
     expected.hub.broker = in_force.hub.broker.clone();
     expected.hub.protocol = Hub::PROTOCOL;
     expected.integrations = in_force.integrations.clone();

@@ -4,7 +4,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use bridge_core::command::{Cancelled, Cause, CauseCode, CommandId, RequestKey};
 use bridge_core::commands::{SubmitError, Submitted};
-use bridge_core::ports::{Commands as _, StoreError};
+use bridge_core::ports::StoreError;
 use http::{HeaderMap, StatusCode};
 use webhook::receiver::Problem;
 

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bridge_core::DeviceId;
-use bridge_core::ports::{DeviceRecord, Registry};
+use bridge_core::ports::DeviceRecord;
 use bridge_core::twin::{TwinError, Wish};
 use http::{HeaderMap, StatusCode};
 use webhook::receiver::Problem;
