@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    ("lambda", &["bridge-core", "http-caller", "webhook", "mqtt-hub", "store-dynamodb", "app"]),
     ("bench", &["bridge-core", "codec"]),
     ("tests", &["bridge-core", "webhook", "mqtt-hub", "store-embedded", "store-dynamodb", "codec", "app"]),
 ];

@@ -109,7 +109,7 @@ impl Function {
     /// What the operator has to mend, or what AWS did not answer.
     pub async fn start(env: Env) -> anyhow::Result<Self> {
         let settings = Settings::read(&*env)?;
-        let aws = Aws::from_environment(None, None).await;
+        let aws = Aws::from_environment(None).await;
         let remote = Remote::new(aws.clone())?;
         let Loaded { config, operator_token, is_remote } =
             configuration::load(&settings, &remote, &*env).await?;

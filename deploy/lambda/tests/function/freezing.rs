@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::emulator::{Ended, TIMEOUT};
 use crate::process::wait_until;
 use crate::world::{World, metric, status, uplink};
 
-/// One and a half times the keep alive of the tests, after which mosquitto hangs up.
+/// Half the keep alive of the tests and more: mosquitto still holds the connection, and nobody knows.
+const SHORT: Duration = Duration::from_secs(4);
+/// One and a half times the keep alive of the tests and more: mosquitto has hung up.
 const LONG: Duration = Duration::from_secs(9);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -20,13 +20,14 @@ async fn a_connection_is_not_used_after_a_freeze_and_every_2xx_is_at_the_hub() {
     assert!(status(environment.invoke(uplink("d1", 2)).await) < 300);
     let all = [environment.clone()];
     assert_eq!(metric(&all, "ConnectionsOpened"), 1.0, "it is reused while it is fresh");
-    for round in 0..2 {
+    for (freeze, counter) in [(SHORT, 3), (LONG, 4)] {
         // Not synchronisation: the time that the environment stays frozen is what is tested.
-        tokio::time::sleep(LONG).await;
-        assert!(status(environment.invoke(uplink("d1", 3 + round)).await) < 300);
+        tokio::time::sleep(freeze).await;
+        assert!(status(environment.invoke(uplink("d1", counter)).await) < 300);
+        assert!(metric(&all, "ConnectionsStale") >= 1.0, "it was open, and not provably fresh");
     }
+    world.cloud.drain(&all).await;
     world.hub.has("d1", 1..=4).await;
-    assert_eq!(metric(&all, "ConnectionsStale"), 2.0);
     assert_eq!(metric(&all, "Delivered") + metric(&all, "Stored"), 4.0);
     assert!(environment.thaws() >= 3);
     let counters: Vec<u64> = world.hub.telemetry()["d1"].iter().map(|(counter, _)| *counter).collect();
@@ -54,9 +55,6 @@ async fn a_hub_that_does_not_answer_is_not_waited_for_beyond_the_time_of_the_sou
         let same = seen.iter().filter(|(other, _)| other == counter);
         assert!(same.clone().all(|(_, other)| other == id), "what comes twice has the same id");
     }
-    let mut counters: Vec<u64> = seen.iter().map(|(counter, _)| *counter).collect();
-    counters.dedup();
-    assert!(counters.is_sorted_by_key(|counter| *counter) || counters.len() > 4, "{counters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +65,13 @@ async fn a_time_out_after_the_hub_accepted_doubles_with_the_same_id_at_most() {
     assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
     assert_eq!(world.cloud.queued().await, 1);
     world.hub.restart().await;
-    assert!(status(environment.invoke(uplink("d2", 1)).await) < 300, "the caches are warm now");
+    let mut counter = 0;
+    wait_until("a message goes to the hub at once", async || {
+        counter += 1;
+        assert!(status(environment.invoke(uplink(&format!("other-{counter}"), 1)).await) < 300);
+        metric(std::slice::from_ref(&environment), "Delivered") >= 1.0
+    })
+    .await;
     let (event, receipts) = world.cloud.batch().await.unwrap();
     // The table does not answer: the message reaches the hub, and the function is ended while it notes that.
     world.cloud.server.signal("STOP");
@@ -80,11 +84,7 @@ async fn a_time_out_after_the_hub_accepted_doubles_with_the_same_id_at_most() {
     world.cloud.drain(&[environment]).await;
     world.hub.has("d1", [1]).await;
     let seen = &world.hub.telemetry()["d1"];
-    assert!(seen.iter().all(|seen| *seen == seen_first(&world, "d1")), "{seen:?}");
-}
-
-fn seen_first(world: &World, device: &str) -> (u64, String) {
-    world.hub.telemetry()[device][0].clone()
+    assert!(seen.len() == 2 && seen[0] == seen[1], "twice, with the same id: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +134,4 @@ async fn two_environments_do_not_throw_each_other_out() {
     for index in 0..2 {
         world.hub.has(&format!("d{index}"), 1..=5).await;
     }
-    let large: Value = uplink("d0", 6);
-    assert!(status(environments[0].invoke(large).await) < 300);
 }
