@@ -3,7 +3,7 @@
 //! Not here: how messages get into the outbox ([`crate::handover`]).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bridge_core::delivery::refused_by_hub;
 use bridge_core::ports::{Clock, DeadLetters, HubRefusal, NewDeadLetter, StoreError, StoreResult};
@@ -13,6 +13,9 @@ use store_dynamodb::{Queue, Queued};
 
 use crate::event::SqsRecord;
 use crate::links::{Answer, Links};
+
+/// How long one message waits for the hub, connecting included: the time of a function costs, and SQS hands it out again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a drain works with.
 pub struct Drain {
@@ -101,6 +104,7 @@ impl Drain {
                 return Ok(());
             }
         };
+        let until = until.min(Instant::now() + PATIENCE);
         let answer = match self.links.fresh(until).await {
             None => return Err("there is no connection to the hub".into()),
             Some(fresh) => match self.links.publish(&fresh, message.clone(), until).await {
