@@ -127,8 +127,11 @@ impl Housekeeping {
 
 /// Whether it was done.
 fn note<T>(what: &'static str, result: StoreResult<T>) -> bool {
-    if let Err(error) = &result {
-        tracing::warn!(%error, what, "housekeeping failed; it is tried again");
+    match result {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(%error, what, "housekeeping failed; it is tried again");
+            false
+        }
     }
-    result.is_ok()
 }

@@ -165,7 +165,8 @@ mod tests {
             (json!({ "Records": [{ "eventSource": "aws:s3" }] }), "not of SQS"),
             (json!({ "Records": [{ "eventSource": "aws:sqs" }] }), "no messageId"),
             (json!({ "topic": "t", "payload": "%" }), "not base64"),
-            (json!({ "requestContext": { "http": {} } }), "no method"),
+            (json!({ "requestContext": { "http": {} } }), "no path"),
+            (json!({ "requestContext": { "http": {} }, "rawPath": "/" }), "no method"),
         ] {
             let error = Event::parse(event).unwrap_err();
             assert!(error.contains(why), "{error}");

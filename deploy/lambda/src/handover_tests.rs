@@ -48,7 +48,7 @@ impl Hub for MoodyHub {
                 self.say(move |links| links.acknowledged(&[token]));
             }
             Mood::Refuses => {
-                self.say(move |links| links.refused(token, HubRefusal::Never("too large".into())))
+                self.say(move |links| links.refused(token, HubRefusal::Never("too large".into())));
             }
             Mood::Silent | Mood::Away => {}
         }

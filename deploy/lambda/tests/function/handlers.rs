@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::emulator::{Ended, Environment};
 use crate::process::wait_until;
 use crate::world::{
-    OPERATOR, SECRET, World, function_url, http_api, metric, request, status, uplink, uplink_body,
+    OPERATOR, SECRET, World, counts, function_url, http_api, request, status, uplink, uplink_body,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,8 +42,8 @@ async fn webhooks_by_http_api_and_function_url_reach_the_hub() {
         assert_eq!(status(environment.invoke(event.clone()).await), expected, "{event}");
     }
     let both = [environment, other];
-    assert_eq!(metric(&both, "Delivered"), 4.0);
-    assert_eq!(metric(&both, "Stored"), 0.0);
+    counts(&both, "Delivered", |count| count == 4.0).await;
+    counts(&both, "Stored", |count| count == 0.0).await;
     assert_eq!(world.cloud.queued().await, 0);
 }
 
@@ -66,12 +66,12 @@ async fn foreign_events_are_refused_and_counted() {
         }
     }
     let all = [environment.clone()];
-    wait_until("all are counted", async || metric(&all, "ForeignEvents") == 4.0).await;
+    counts(&all, "ForeignEvents", |count| count == 4.0).await;
     // A message of somebody else in the queue becomes a dead letter, and nobody waits for it.
     world.cloud.send("hello").await;
     let answer = world.cloud.deliver(&environment).await.unwrap().answer();
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
-    assert_eq!(metric(&all, "ForeignMessages"), 1.0);
+    counts(&all, "ForeignMessages", |count| count == 1.0).await;
     use bridge_core::ports::DeadLetters;
     assert_eq!(world.cloud.store.count().await.unwrap(), 1);
     assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::emulator::Environment;
-use crate::world::{SECRET, World, http_api, metric, status, uplink, uplink_body};
+use crate::world::{SECRET, World, counts, http_api, status, uplink, uplink_body};
 
 const ENVIRONMENTS: usize = 20;
 const DEVICES: usize = 20;
@@ -70,8 +70,8 @@ async fn what_was_accepted_while_the_hub_was_away_arrives_in_order() {
         }
         assert!(first.is_sorted(), "{device}: {seen:?}");
     }
-    assert!(metric(&environments, "Stored") >= (DEVICES * 3) as f64);
-    assert_eq!(metric(&environments, "Failures"), 0.0);
+    counts(&environments, "Stored", |count| count >= (DEVICES * 3) as f64).await;
+    counts(&environments, "Failures", |count| count == 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

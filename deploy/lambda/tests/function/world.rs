@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::aws::Cloud;
 use crate::emulator::{Ended, Environment};
 use crate::hub::Hub;
+use crate::process::wait_until;
 
 /// What the integration `farm` wants to hear.
 pub const SECRET: &str = "a-secret-of-the-tests";
@@ -115,6 +116,11 @@ pub fn status(ended: Ended) -> u64 {
 pub fn metric(environments: &[Arc<Environment>], name: &str) -> f64 {
     let lines = environments.iter().flat_map(|environment| environment.output.lock().unwrap().clone());
     lines.filter(|line| line.get("_aws").is_some()).filter_map(|line| line[name].as_f64()).sum()
+}
+
+/// Waits until a metric is as it should be: what a function writes is read a moment later.
+pub async fn counts(environments: &[Arc<Environment>], name: &str, is_so: impl Fn(f64) -> bool) {
+    wait_until(&format!("{name} is right"), async || is_so(metric(environments, name))).await;
 }
 
 fn epoch_ms() -> u64 {
