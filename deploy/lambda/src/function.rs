@@ -89,6 +89,8 @@ const REQUEST: Duration = Duration::from_secs(28);
 const MARGIN: Duration = Duration::from_millis(500);
 /// The age of a request that is believed.
 const OLDEST: Duration = Duration::from_secs(10);
+/// How often the bridge is opened when the table does not answer: within the 10 seconds that Lambda gives.
+const START_ATTEMPTS: u32 = 3;
 /// At least so much is left for settling when the work was slow.
 const SETTLE: Duration = Duration::from_millis(200);
 /// How long caches of devices and tokens are used.
@@ -133,8 +135,19 @@ impl Function {
         let outbox = Arc::new(queue.clone());
         let handover =
             Handover::new(handover_config, links.clone(), outbox, Arc::new(clock), Handle::current());
-        let parts = Parts { store: Arc::new(store), delivery: Arc::new(handover.clone()), operator_token };
-        let app = App::open_function(&config, parts).await?;
+        let store = Arc::new(store);
+        let mut attempts = 1..=START_ATTEMPTS;
+        let app = loop {
+            let (delivery, operator_token) = (Arc::new(handover.clone()), operator_token.clone());
+            let parts = Parts { store: store.clone(), delivery, operator_token };
+            match App::open_function(&config, parts).await {
+                Ok(app) => break app,
+                Err(error) if attempts.next() == Some(START_ATTEMPTS) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the bridge does not open; once more")
+                }
+            }
+        };
         let dead_letters = app.dead_letters().clone();
         let drain = Drain { queue, links: links.clone(), dead_letters, clock: Arc::new(clock) };
         let now = clock.wall();

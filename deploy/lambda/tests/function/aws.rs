@@ -13,7 +13,7 @@ use store_dynamodb::table::FACTS;
 use store_dynamodb::{Aws, DynamoStore, Settings};
 
 use crate::emulator::{Ended, Environment};
-use crate::process::Process;
+use crate::process::{Process, wait_until};
 
 pub const REGION: &str = "eu-central-1";
 /// How long SQS keeps a message to itself that was handed out.
@@ -46,7 +46,12 @@ impl Cloud {
             .fold(create, |create, (name, value)| create.attributes((*name).into(), *value));
         let queue_url = create.send().await.unwrap().queue_url.unwrap();
         let store = DynamoStore::new(&Aws::stand_in(&endpoint, REGION), Settings::new("device-bridge"));
-        store.create_table().await.unwrap();
+        wait_until("the table is there", async || {
+            // Its answer may be lost on a slow machine: then it exists the next time.
+            let _ = store.create_table().await;
+            store.check_table().await.is_ok()
+        })
+        .await;
         Self { server, endpoint, queue_url, store, sqs }
     }
 

@@ -30,7 +30,7 @@ pub enum Ended {
     Answered(Value),
     /// The function's error.
     Failed(Value),
-    /// It did not answer in time, and is gone.
+    /// It did not answer in time, or ended, and is gone.
     TimedOut,
 }
 
@@ -144,6 +144,7 @@ impl Environment {
         if let Some(process) = process {
             process.signal("KILL");
         }
+        self.api.forget();
     }
 
     async fn start(&self) {
@@ -161,16 +162,32 @@ impl Environment {
         let mut child = command.spawn().unwrap();
         let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
         let output = self.output.clone();
+        let started = Arc::new(Process(child));
+        let (api, of) = (self.api.clone(), Arc::downgrade(&started));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 output.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
+            // It has ended by itself: whoever waits is told so.
+            let current = api.process.lock().unwrap().clone();
+            if current.is_some_and(|current| std::ptr::eq(Arc::as_ptr(&current), of.as_ptr())) {
+                api.forget();
+            }
         });
-        let started = Arc::new(Process(child));
         *self.api.process.lock().unwrap() = Some(started.clone());
         *process = Some(started);
         assert_eq!(self.freezes, self.api.freezes);
         assert!(self.address.ip().is_loopback());
+    }
+}
+
+impl Api {
+    /// Whoever waits has no answer.
+    fn forget(&self) {
+        if let Ok(mut events) = self.events.try_lock() {
+            while events.try_recv().is_ok() {}
+        }
+        self.waiting.lock().unwrap().clear();
     }
 }
 

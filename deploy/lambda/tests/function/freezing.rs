@@ -30,7 +30,7 @@ async fn a_connection_is_not_used_after_a_freeze_and_every_2xx_is_at_the_hub() {
     world.hub.has("d1", 1..=4).await;
     let handed = async || metric(&all, "Delivered") + metric(&all, "Stored") == 4.0;
     wait_until("all are counted", handed).await;
-    assert!(environment.thaws() >= 3);
+    assert!(environment.thaws() >= 2);
     let counters: Vec<u64> = world.hub.telemetry()["d1"].iter().map(|(counter, _)| *counter).collect();
     assert_eq!(counters, [1, 2, 3, 4]);
 }

@@ -106,10 +106,21 @@ pub fn request(method: &str, path: &str, token: &str, body: &Value) -> Value {
     event
 }
 
-/// The status of an answer.
+/// The status of an answer; of none, what API Gateway makes of that.
 pub fn status(ended: Ended) -> u64 {
+    if ended == Ended::TimedOut {
+        return 504;
+    }
     let answer = ended.answer();
     answer["statusCode"].as_u64().unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// Sends an uplink until it is accepted, as a source does.
+pub async fn accept(environment: &Environment, device: &str, counter: u64) {
+    wait_until(&format!("{device} {counter} is accepted"), async || {
+        status(environment.invoke(uplink(device, counter)).await) < 300
+    })
+    .await;
 }
 
 /// The sum of a metric over everything that environments wrote.
