@@ -144,7 +144,7 @@ impl Function {
                 Ok(app) => break app,
                 Err(error) if attempts.next() == Some(START_ATTEMPTS) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "the bridge does not open; once more")
+                    tracing::warn!(error = format!("{error:#}"), "the bridge does not open; once more");
                 }
             }
         };
