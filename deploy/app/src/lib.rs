@@ -13,6 +13,7 @@ pub mod config;
 mod device_api;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;
+pub mod function;
 mod housekeeping;
 mod metrics;
 mod openapi;
@@ -25,7 +26,7 @@ pub mod tryout;
 mod twins;
 
 pub use ::coap::{Closing, CoapApi, serve as serve_coap};
-pub use assemble::{App, operator_token_path};
+pub use assemble::{App, mqtt_hub, operator_token_path};
 pub use clock::SystemClock;
 pub use coap_dtls::serve as serve_coap_dtls;
 pub use server::{Front, ServerLimits, serve};
