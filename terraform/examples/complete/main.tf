@@ -38,10 +38,13 @@ module "bridge" {
   metrics_namespace = "DeviceBridge/production"
   environment       = { RUST_BACKTRACE = "1" }
 
-  secrets           = ["SIGFOX_SECRET", "PARTICLE_SECRET"]
-  secret_references = { TTN_SECRET = "secretsmanager:iot/webhooks#ttn", HUB_PASSWORD = "ssm:/iot/hub/password" }
-  operator_token    = "secretsmanager:iot/webhooks#operator"
-  kms_key_arn       = aws_kms_key.bridge.arn
+  secrets = ["SIGFOX_SECRET", "PARTICLE_SECRET"]
+  secret_references = {
+    TTN_SECRET     = "secretsmanager:iot/webhooks#ttn"
+    OPERATOR_TOKEN = "secretsmanager:iot/webhooks#operator"
+    HUB_PASSWORD   = "ssm:/iot/hub/password"
+  }
+  kms_key_arn = aws_kms_key.bridge.arn
 
   endpoint = "http_api"
   throttle = { rate = 1000, burst = 2000 }

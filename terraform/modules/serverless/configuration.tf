@@ -2,19 +2,10 @@
 
 locals {
   parameter_name = "/${var.name}/configuration"
-  operator_name  = "DEVICE_BRIDGE_OPERATOR_TOKEN"
-
-  # What the module's own secret has as members.
-  members = setunion(var.secrets, var.operator_token == "module" ? [local.operator_name] : [])
-
-  references = merge(
-    var.secret_references,
-    var.operator_token == null || var.operator_token == "module" ? {} : { (local.operator_name) = var.operator_token },
-  )
 
   secret_environment = merge(
-    local.references,
-    { for name in local.members : name => "secretsmanager:${aws_secretsmanager_secret.bridge[0].arn}#${name}" },
+    var.secret_references,
+    { for name in var.secrets : name => "secretsmanager:${aws_secretsmanager_secret.bridge[0].arn}#${name}" },
   )
 
   # The configuration without its comments; empty when it is elsewhere.
@@ -26,7 +17,7 @@ locals {
   )
 
   # What of it exists already, by kind.
-  existing        = concat(values(local.references), var.configuration_location == null ? [] : [var.configuration_location])
+  existing        = concat(values(var.secret_references), var.configuration_location == null ? [] : [var.configuration_location])
   existing_plain  = [for reference in local.existing : split("#", reference)[0]]
   parameter_names = [for reference in local.existing_plain : trimprefix(reference, "ssm:") if startswith(reference, "ssm:")]
   secret_names    = [for reference in local.existing_plain : trimprefix(reference, "secretsmanager:") if startswith(reference, "secretsmanager:")]
@@ -57,10 +48,10 @@ resource "aws_ssm_parameter" "configuration" {
 }
 
 resource "aws_secretsmanager_secret" "bridge" {
-  count = length(local.members) == 0 ? 0 : 1
+  count = length(var.secrets) == 0 ? 0 : 1
 
   name        = "${var.name}/secrets"
-  description = "A JSON object with the members ${join(", ", local.members)}"
+  description = "A JSON object with the members ${join(", ", var.secrets)}"
   kms_key_id  = var.kms_key_arn
   tags        = var.tags
 }

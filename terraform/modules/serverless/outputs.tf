@@ -20,8 +20,8 @@ output "ready_url" {
 
 output "put_secrets_command" {
   description = "Puts the secrets where the function reads them: write the JSON object first. Null when the module has no secret of its own."
-  value = length(local.members) == 0 ? null : join("\n", [
-    "# secrets.json: {${join(", ", [for name in local.members : "\"${name}\": \"…\""])}}",
+  value = length(var.secrets) == 0 ? null : join("\n", [
+    "# secrets.json: {${join(", ", [for name in var.secrets : "\"${name}\": \"…\""])}}",
     "aws secretsmanager put-secret-value --region ${local.region} --secret-id ${aws_secretsmanager_secret.bridge[0].name} --secret-string file://secrets.json",
   ])
 }

@@ -94,7 +94,7 @@ variable "environment" {
 
   validation {
     condition     = alltrue([for name in keys(var.environment) : !startswith(name, "DEVICE_BRIDGE_")])
-    error_message = "Variables that begin with DEVICE_BRIDGE_ are the module's: use configuration, operator_token, refresh, metrics_namespace and domain."
+    error_message = "Variables that begin with DEVICE_BRIDGE_ are the module's: use configuration, refresh, metrics_namespace and domain."
   }
 }
 
@@ -177,17 +177,6 @@ variable "secret_references" {
   validation {
     condition     = length(setintersection(keys(var.secret_references), var.secrets)) == 0
     error_message = "A name is in secrets and in secret_references."
-  }
-}
-
-variable "operator_token" {
-  description = "Where the token of /operator/… is: a reference as in secret_references; \"module\" for the member DEVICE_BRIDGE_OPERATOR_TOKEN of the module's secret; null for none, then these routes refuse everybody."
-  type        = string
-  default     = "module"
-
-  validation {
-    condition     = var.operator_token == null ? true : can(regex("^(module|(ssm:/[A-Za-z0-9/._-]+|secretsmanager:[A-Za-z0-9/_+=.@:-]+)(#[^#]+)?)$", var.operator_token))
-    error_message = "operator_token must be \"module\", ssm:/name or secretsmanager:NAME-OR-ARN, or null."
   }
 }
 

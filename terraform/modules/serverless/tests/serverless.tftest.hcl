@@ -187,9 +187,9 @@ run "complete" {
     secrets           = ["TTN_SECRET"]
     secret_references = {
       HUB_PASSWORD = "ssm:/iot/hub/password"
+      OPERATOR     = "secretsmanager:arn:aws:secretsmanager:eu-central-1:123456789012:secret:operator-AbCdEf"
       OTHER_SECRET = "secretsmanager:iot/webhooks#ttn"
     }
-    operator_token   = "secretsmanager:arn:aws:secretsmanager:eu-central-1:123456789012:secret:operator-AbCdEf"
     kms_key_arn      = "arn:aws:kms:eu-central-1:123456789012:key/1"
     decrypt_key_arns = ["arn:aws:kms:eu-central-1:123456789012:key/2"]
     domain = {
@@ -294,7 +294,6 @@ run "without_secrets_and_configured_elsewhere" {
     configuration_location = "s3://our-bucket/device-bridge.toml"
     package                = { s3_bucket = "our-bucket", s3_key = "bootstrap.zip" }
     secrets                = []
-    operator_token         = null
     dashboard              = false
     alarms                 = { enabled = false }
   }
@@ -362,7 +361,6 @@ run "values_that_make_no_sense" {
     refresh              = "soon"
     metrics_namespace    = "AWS/Lambda"
     secrets              = ["DEVICE_BRIDGE_CONFIG"]
-    operator_token       = "the-token-itself"
     kms_key_arn          = "alias/ours"
     endpoint             = "rest_api"
     throttle             = { rate = 0 }
@@ -378,7 +376,7 @@ run "values_that_make_no_sense" {
   }
   expect_failures = [
     var.name, var.package, var.architecture, var.memory_size, var.timeout, var.reserved_concurrency, var.environment, var.refresh,
-    var.metrics_namespace, var.secrets, var.operator_token, var.kms_key_arn, var.endpoint, var.throttle,
+    var.metrics_namespace, var.secrets, var.kms_key_arn, var.endpoint, var.throttle,
     var.waf, var.vpc, var.recovery_days, var.max_receive_count, var.outbox_concurrency, var.schedule,
     var.iot, var.log_retention_days, var.alarms,
   ]
