@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::emulator::{Ended, TIMEOUT};
 use crate::process::wait_until;
-use crate::world::{World, counts, metric, status, uplink};
+use crate::world::{World, accept, counts, metric, status, uplink};
 
 /// Half the keep alive of the tests and more: mosquitto still holds the connection, and nobody knows.
 const SHORT: Duration = Duration::from_secs(4);
@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(9);
 async fn a_connection_is_not_used_after_a_freeze_and_every_2xx_is_at_the_hub() {
     let world = World::new("").await;
     let environment = world.environment().await;
-    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    accept(&environment, "d1", 1).await;
     assert!(status(environment.invoke(uplink("d1", 2)).await) < 300);
     let all = [environment.clone()];
     counts(&all, "ConnectionsOpened", |count| count == 1.0).await;
@@ -39,7 +39,7 @@ async fn a_connection_is_not_used_after_a_freeze_and_every_2xx_is_at_the_hub() {
 async fn a_hub_that_does_not_answer_is_not_waited_for_beyond_the_time_of_the_source() {
     let world = World::new("").await;
     let environment = world.environment().await;
-    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    accept(&environment, "d1", 1).await;
     world.hub.signal("STOP");
     for counter in 2..=4 {
         let begun = Instant::now();
@@ -63,7 +63,7 @@ async fn a_time_out_after_the_hub_accepted_doubles_with_the_same_id_at_most() {
     let mut world = World::new("").await;
     let environment = world.environment().await;
     world.hub.stop();
-    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    accept(&environment, "d1", 1).await;
     assert_eq!(world.cloud.queued().await, 1);
     world.hub.restart().await;
     let mut counter = 0;
@@ -108,7 +108,7 @@ async fn an_environment_that_ends_after_its_answer_takes_nothing_with_it() {
 async fn a_table_that_does_not_answer_is_said_in_time() {
     let world = World::new("").await;
     let environment = world.environment().await;
-    assert!(status(environment.invoke(uplink("d1", 1)).await) < 300);
+    accept(&environment, "d1", 1).await;
     world.cloud.server.signal("STOP");
     let begun = Instant::now();
     let answer = environment.invoke(uplink("d1", 2)).await.answer();

@@ -58,9 +58,9 @@ impl World {
 pub fn config(mqtt: u16, more: &str) -> String {
     format!(
         "[hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\nkeep_alive = \"5s\"\n\
+         [admin.tokens.night]\nsecrets = [{{ env = \"OPERATOR\" }}]\nscopes = [\"read\"]\n\
          [integrations.farm]\nconnector = \"ttn\"\n\
-         auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n\
-         [admin.tokens.night]\nsecrets = [{{ env = \"OPERATOR\" }}]\nscopes = [\"read\"]\n{more}"
+         auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n{more}"
     )
 }
 
@@ -118,9 +118,14 @@ pub fn status(ended: Ended) -> u64 {
 
 /// Sends an uplink until it is accepted, as a source does.
 pub async fn accept(environment: &Environment, device: &str, counter: u64) {
+    accept_event(environment, || uplink(device, counter)).await;
+}
+
+/// The same for any event; each time it is a new request.
+pub async fn accept_event(environment: &Environment, event: impl Fn() -> Value) {
     let begun = Instant::now();
-    while status(environment.invoke(uplink(device, counter)).await) >= 300 {
-        assert!(begun.elapsed() < BOUND, "{device} {counter} is not accepted");
+    while status(environment.invoke(event()).await) >= 300 {
+        assert!(begun.elapsed() < BOUND, "{} is not accepted", event());
     }
 }
 
