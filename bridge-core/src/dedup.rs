@@ -40,6 +40,8 @@ pub struct Deduplicator {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     noted: Signal,
+    /// Others remember ids in the store, too.
+    shared: bool,
 }
 
 struct State {
@@ -81,7 +83,17 @@ impl Deduplicator {
             generations: [(complete_since, ids)].into(),
             unwritten: HashMap::default(),
         };
-        Ok(Self { config, store, clock, state: Mutex::new(state), noted: Signal::default() })
+        Ok(Self { config, store, clock, state: Mutex::new(state), noted: Signal::default(), shared: false })
+    }
+
+    /// One of several on a store: it asks the store about every id that it does not know, and reads nothing to start with.
+    pub fn shared(config: DedupConfig, store: Arc<dyn Dedup>, clock: Arc<dyn Clock>) -> Self {
+        let state = State {
+            under_way: HashMap::default(),
+            generations: VecDeque::new(),
+            unwritten: HashMap::default(),
+        };
+        Self { config, store, clock, state: Mutex::new(state), noted: Signal::default(), shared: true }
     }
 
     /// Claims an id.
@@ -103,7 +115,8 @@ impl Deduplicator {
                 return Ok(Claim::UnderWay(receiver));
             }
             state.under_way.insert(id, Vec::new());
-            if state.generations.back().is_some_and(|(complete_since, _)| *complete_since <= since) {
+            let complete = state.generations.back().filter(|_| !self.shared);
+            if complete.is_some_and(|(complete_since, _)| *complete_since <= since) {
                 return Ok(Claim::New);
             }
         }

@@ -13,7 +13,7 @@ use crate::id::MessageId;
 use crate::message::Message;
 use crate::mux::{Mux, MuxConfig, Outcome, Output, Stats};
 use crate::ports::{
-    Clock, DeadLetters, Hub, HubEvents, HubRefusal, LinkId, NewDeadLetter, Outbox, OutboxEntry, Seq,
+    Clock, DeadLetters, Deliver, Hub, HubEvents, HubRefusal, LinkId, NewDeadLetter, Outbox, OutboxEntry, Seq,
     StoreResult, Token, TokenHash,
 };
 use crate::signal::{Signal, either, lock};
@@ -367,6 +367,24 @@ impl Delivery {
     }
 }
 
+impl Deliver for Delivery {
+    fn submit(&self, message: Arc<Message>) -> oneshot::Receiver<Outcome> {
+        Self::submit(self, message)
+    }
+
+    fn stats(&self) -> Stats {
+        Self::stats(self)
+    }
+
+    fn buried(&self) -> u64 {
+        Self::buried(self)
+    }
+
+    fn store_error(&self) -> Option<String> {
+        Self::store_error(self)
+    }
+}
+
 impl HubEvents for Delivery {
     fn link_up(&self, link: LinkId, window: usize) {
         self.step(|inner, now| inner.mux.handle_link_up(link, window, now));
@@ -386,7 +404,7 @@ impl HubEvents for Delivery {
 }
 
 /// The dead letter of a message that the hub will never take.
-pub(crate) fn refused_by_hub(message: &Message, detail: String, at: crate::time::Timestamp) -> NewDeadLetter {
+pub fn refused_by_hub(message: &Message, detail: String, at: crate::time::Timestamp) -> NewDeadLetter {
     NewDeadLetter {
         at,
         integration: message.integration.clone(),

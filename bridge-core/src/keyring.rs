@@ -64,6 +64,15 @@ impl Keyring {
         Ok(found.filter(|credential| matches!(credential.proof, Proof::SigningKey(_))))
     }
 
+    /// The pre-shared key of that identity: a credential with [`Proof::Psk`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn psk(&self, identity: &[u8]) -> StoreResult<Option<Arc<Credential>>> {
+        let found = self.find(&TokenDigest::of_psk_identity(identity)).await?;
+        Ok(found.filter(|credential| matches!(credential.proof, Proof::Psk(_))))
+    }
+
     async fn find(&self, token: &TokenDigest) -> StoreResult<Option<Arc<Credential>>> {
         let asked_at = {
             let mut state = lock(&self.state);
@@ -143,10 +152,12 @@ mod tests {
         let token = TokenDigest::of(b"good");
         let sealed = Sealed::from_bytes(vec![1]);
         let key = TokenDigest::of_signing_key([7; 8]);
+        let psk = TokenDigest::of_psk_identity(b"d1");
         for (digest, proof) in [
             (token, Proof::Token),
             (TokenDigest::from_bytes([9; 32]), Proof::Certificate),
-            (key, Proof::SigningKey(sealed)),
+            (key, Proof::SigningKey(sealed.clone())),
+            (psk, Proof::Psk(sealed)),
         ] {
             let credential = Credential { digest, proof, device: device.clone(), created: Timestamp::EPOCH };
             assert!(block_on(Credentials::insert(&*store, &credential)).unwrap());
@@ -159,5 +170,8 @@ mod tests {
         assert_eq!(block_on(keyring.device(&key)), Ok(None));
         assert_eq!(block_on(keyring.of_certificate(*token.as_bytes())), Ok(None));
         assert_eq!(block_on(keyring.signing_key([9; 8])), Ok(None));
+        assert_eq!(block_on(keyring.psk(b"d1")).unwrap().unwrap().device, device);
+        assert_eq!(block_on(keyring.psk(b"good")), Ok(None));
+        assert_eq!(block_on(keyring.device(&psk)), Ok(None));
     }
 }

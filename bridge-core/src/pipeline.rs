@@ -9,13 +9,13 @@ use futures_channel::oneshot;
 use crate::archive::Archivist;
 use crate::counters::IntegrationCounters;
 use crate::dedup::{Claim, Deduplicator};
-use crate::delivery::{Delivery, refused_by_hub};
+use crate::delivery::refused_by_hub;
 use crate::id::{DeviceId, IntegrationName, MessageId};
 use crate::message::{Content, Kind, Message, STATE_VERSION};
 use crate::mux::Outcome;
 use crate::parts::{Part, parts};
 use crate::ports::{
-    Archived, Clock, Codecs, DeadLetters, Decoding, DeviceRecord, Listener, NewDeadLetter, Payload,
+    Archived, Clock, Codecs, DeadLetters, Decoding, Deliver, DeviceRecord, Listener, NewDeadLetter, Payload,
     RawRequest, StoreResult,
 };
 use crate::recent::Recent;
@@ -64,7 +64,7 @@ pub struct Pipeline {
     /// Decodes payloads.
     pub codecs: Arc<dyn Codecs>,
     /// Carries messages to the hub.
-    pub delivery: Arc<Delivery>,
+    pub delivery: Arc<dyn Deliver>,
     /// Keeps what cannot be delivered.
     pub dead_letters: Arc<dyn DeadLetters>,
     /// Keeps payloads for corrected codecs, when they are to be kept.

@@ -219,7 +219,7 @@ impl World {
 
     fn link_up(&mut self, link: LinkId) {
         if self.life.hub.open_links().contains(&link) && self.up.insert(link) {
-            self.life.pipeline.delivery.link_up(link, self.window);
+            self.life.delivery.link_up(link, self.window);
         }
     }
 
@@ -227,7 +227,7 @@ impl World {
     fn link_down(&mut self, link: LinkId, received: usize) {
         if self.up.remove(&link) {
             self.lose(link, received);
-            self.life.pipeline.delivery.link_down(link, "lost");
+            self.life.delivery.link_down(link, "lost");
         }
     }
 
@@ -243,7 +243,7 @@ impl World {
             return false;
         };
         self.hub.push(key);
-        self.life.pipeline.delivery.acknowledged(&[token]);
+        self.life.delivery.acknowledged(&[token]);
         true
     }
 
@@ -253,7 +253,7 @@ impl World {
         if let Some((token, key)) = flying.remove(nth) {
             let behind = flying.iter().skip(nth).map(|(_, other)| (key, *other));
             self.overtaken.extend(behind);
-            self.life.pipeline.delivery.refused(token, HubRefusal::Later("busy".into()));
+            self.life.delivery.refused(token, HubRefusal::Later("busy".into()));
         }
     }
 
@@ -301,14 +301,14 @@ impl World {
                 self.look_at_the_hub();
             }
             if !busy {
-                let stats = self.life.pipeline.delivery.stats();
+                let stats = self.life.delivery.stats();
                 if self.attempts.is_empty() && (stats.waiting, stats.in_flight, stats.stored) == (0, 0, 0) {
                     return;
                 }
                 self.carry_out(&Step::Pass(500));
             }
         }
-        panic!("does not end: {:?}", self.life.pipeline.delivery.stats());
+        panic!("does not end: {:?}", self.life.delivery.stats());
     }
 
     fn check(&self) {

@@ -76,14 +76,14 @@ impl World {
     }
 
     fn link_up(&mut self) {
-        self.life.pipeline.delivery.link_up(LinkId(0), 10);
+        self.life.delivery.link_up(LinkId(0), 10);
         self.settle();
     }
 
     /// Acknowledges all that was published; the messages.
     fn acknowledge(&mut self) -> Vec<Arc<Message>> {
         let published = self.life.hub.take();
-        published.iter().for_each(|(_, token, _)| self.life.pipeline.delivery.acknowledged(&[*token]));
+        published.iter().for_each(|(_, token, _)| self.life.delivery.acknowledged(&[*token]));
         self.settle();
         published.into_iter().map(|(_, _, message)| message).collect()
     }
@@ -182,7 +182,7 @@ fn what_the_hub_will_never_take_is_a_dead_letter() {
     let mut accepting = world.accept(vec![uplink("a", 1)]);
     assert_eq!(world.answer(&mut accepting), None);
     let (_, token, _) = world.life.hub.take()[0].clone();
-    world.life.pipeline.delivery.refused(token, HubRefusal::Never("too large".into()));
+    world.life.delivery.refused(token, HubRefusal::Never("too large".into()));
     assert_eq!(world.answer(&mut accepting), Some(vec![Verdict::Rejected(Reason::RefusedByHub)]));
     assert_eq!(world.letters(), [Reason::RefusedByHub]);
 }
@@ -299,7 +299,7 @@ fn a_drain_answers_everything() {
     world.link_up();
     let mut accepting = world.accept(vec![uplink("a", 1)]);
     assert_eq!(world.answer(&mut accepting), None);
-    let delivery = world.life.pipeline.delivery.clone();
+    let delivery = world.life.delivery.clone();
     world.life.tasks.push(Box::pin(async move { delivery.drain(Duration::from_secs(1)).await }));
     world.settle();
     assert!(matches!(world.now(vec![uplink("b", 1)])[..], [Verdict::Retry(_)]), "nothing new is taken");
@@ -362,7 +362,7 @@ fn a_report_that_neither_hub_nor_outbox_took_is_sent_when_it_comes_again() {
     let mut accepting = world.accept(vec![report(2, None, &[("x", 2)])]);
     assert_eq!(world.answer(&mut accepting), None, "the state is written, and the hub has not answered");
     world.store.set(Fault::Before);
-    world.life.pipeline.delivery.link_down(LinkId(0), "gone");
+    world.life.delivery.link_down(LinkId(0), "gone");
     world.clock.advance(Duration::from_secs(2));
     let lost = world.answer(&mut accepting).expect("an answer");
     assert!(matches!(lost[..], [Verdict::Retry(_)]), "{lost:?}");

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-dynamodb", &["bridge-core"]),
     ("codec", &["bridge-core"]),
     ("coap-proto", &[]),
-    ("coap", &["bridge-core", "edge", "coap-proto"]),
+    ("coap", &["bridge-core", "edge", "coap-proto", "dtls"]),
     ("dtls", &[]),
     (
         "app",
@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
+    ("lambda", &["bridge-core", "http-caller", "webhook", "mqtt-hub", "store-dynamodb", "app"]),
     ("bench", &["bridge-core", "store-embedded", "codec", "app"]),
     (
         "tests",

@@ -95,9 +95,14 @@ pub(crate) fn unauthorized() -> Refused {
     refused(Refusal::Unauthorized, Response::error(Code::UNAUTHORIZED, "t=TOKEN of the device is needed"))
 }
 
-/// The token is right, and not for this device.
+/// The key that it proved is not its key any more.
+pub(crate) fn revoked() -> Refused {
+    refused(Refusal::Unauthorized, Response::error(Code::UNAUTHORIZED, "this key is no longer good"))
+}
+
+/// It is another device that has proven itself.
 pub(crate) fn out_of_scope() -> Refused {
-    refused(Refusal::Forbidden, Response::error(Code::FORBIDDEN, "this token is not for this device"))
+    refused(Refusal::Forbidden, Response::error(Code::FORBIDDEN, "this token or key is not for this device"))
 }
 
 /// The device is not there.

@@ -1,4 +1,4 @@
-//! The API: each request through resource, method, token, scope, rate, format, body, device, delivery, answer, in this order.
+//! The API: each request through resource, method, caller, scope, rate, format, body, device, delivery, answer, in this order.
 //! Not here: datagrams ([`crate::server`]), what a body says (`edge`), and codes ([`crate::answer`]).
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -16,7 +16,9 @@ use edge::{Formats, Items, LogGate, Tasks, body, properties};
 
 use crate::SOURCE;
 use crate::answer::{self, Refused};
+use crate::carrier::Caller;
 use crate::resource::{Parameter, Resource, Target, Topic, parameter};
+use crate::secure::SecureStats;
 use crate::settings::Settings;
 
 /// Answers devices. Cheap to clone.
@@ -53,6 +55,7 @@ struct Inner {
     counters: Arc<IntegrationCounters>,
     refusal_log: LogGate,
     stats: Mutex<Stats>,
+    secure_stats: Mutex<SecureStats>,
 }
 
 impl CoapApi {
@@ -70,8 +73,8 @@ impl CoapApi {
             counters: counters.clone(),
         };
         let settings = RwLock::new(Arc::new(settings));
-        let (refusal_log, stats) = (LogGate::default(), Mutex::default());
-        Self(Arc::new(Inner { parts, integration, settings, counters, refusal_log, stats }))
+        let (refusal_log, stats, secure_stats) = Default::default();
+        Self(Arc::new(Inner { parts, integration, settings, counters, refusal_log, stats, secure_stats }))
     }
 
     /// Puts other settings in their place; requests under way end with the old ones. Rates begin anew.
@@ -84,9 +87,18 @@ impl CoapApi {
         &self.0.counters
     }
 
-    /// What its endpoint has counted, a moment ago.
+    /// What its endpoint behind UDP has counted, a moment ago.
     pub fn stats(&self) -> Stats {
         *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was counted behind DTLS, a moment ago.
+    pub fn secure_stats(&self) -> SecureStats {
+        *self.0.secure_stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_secure_stats(&self, stats: SecureStats) {
+        *self.0.secure_stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
     pub(crate) fn set_stats(&self, stats: Stats) {
@@ -101,12 +113,24 @@ impl CoapApi {
         self.0.parts.seed
     }
 
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.0.parts.keyring
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.parts.pipeline.clock.wall()
+    }
+
     pub(crate) fn body_limit(&self) -> usize {
         self.0.parts.body_limit
     }
 
     /// Answers a request. Must run to its end, also when the device has gone.
-    pub async fn answer(&self, request: Request) -> Response {
+    pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
         let Parts { pipeline, .. } = &self.0.parts;
         let (topic, target) = match Resource::of(&request) {
             None => return answer::not_found(),
@@ -119,7 +143,7 @@ impl CoapApi {
         let number = pipeline.traces.next_request();
         let (received_at, source) = (pipeline.clock.wall(), self.0.parts.source.clone());
         let mut tracer = Tracer::start(number, source, received_at, entered);
-        let arrived = match self.admit(&request, topic, target).await {
+        let arrived = match self.admit(&request, caller, topic, target).await {
             Ok((device, media_type, key)) => {
                 tracer.step(Step::Authenticated, pipeline.clock.now());
                 tracer.trace_mut().device = Some(device.clone());
@@ -143,20 +167,20 @@ impl CoapApi {
     async fn admit(
         &self,
         request: &Request,
+        caller: Caller,
         topic: Topic,
         target: Target,
     ) -> Result<(DeviceId, &'static str, Option<String>), Refused> {
         if !topic.takes(request.code) {
             return Err(answer::method());
         }
-        let own = self.caller(request).await?;
+        let own = self.device(request, caller).await?;
         match target {
             Target::Named(None) => return Err(answer::unknown_device()),
             Target::Named(Some(named)) if named != own => return Err(answer::out_of_scope()),
             Target::Named(Some(_)) | Target::Own => {}
         }
-        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(rate) = &settings.rate {
+        if let Some(rate) = &self.settings().rate {
             rate.admit(&own.to_shared()).map_err(answer::overload)?;
         }
         // There is always something to add to, and it has no entity tag.
@@ -173,8 +197,14 @@ impl CoapApi {
         }
     }
 
-    /// The device whose token the request carries.
-    async fn caller(&self, request: &Request) -> Result<DeviceId, Refused> {
+    /// The device that has proven itself, or whose token the request carries.
+    async fn device(&self, request: &Request, caller: Caller) -> Result<DeviceId, Refused> {
+        match caller {
+            Caller::Device(device) => return Ok(device),
+            Caller::Revoked => return Err(answer::revoked()),
+            Caller::Unknown => return Err(answer::unavailable()),
+            Caller::Unproven => {}
+        }
         let Parameter::One(token) = parameter(request, 't') else { return Err(answer::unauthorized()) };
         let device = edge::device_of(&self.0.parts.keyring, token.as_bytes()).await;
         device.map_err(|error| store_failed(&error))?.ok_or_else(answer::unauthorized)

@@ -1,5 +1,6 @@
 //! A UDP socket around an endpoint: one task that receives, does what is due and sends, and a task for each request. No error
-//! of a datagram ends it. Not here: the protocol (`coap-proto`), what requests mean ([`crate::api`]).
+//! of a datagram ends it. Not here: the protocol (`coap-proto`), what lies between the two ([`crate::carrier`]), what requests
+//! mean ([`crate::api`]).
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -11,6 +12,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use crate::api::CoapApi;
+use crate::carrier::{Caller, Carrier, Plain};
+use crate::secure::{Associations, Secure};
 use crate::{answer, random, resource};
 
 /// The longest datagram of UDP fits.
@@ -28,11 +31,37 @@ pub struct Closing {
 
 /// Serves on a socket until `closing` begins, then until every request has its answer or the grace is over.
 pub async fn serve(socket: UdpSocket, api: CoapApi, closing: Closing) {
+    let config = Config { unverified: Some(small_blocks()), ..config(&api) };
+    let endpoint = Endpoint::new(config, Instant::now(), random::numbers(api.seed()));
+    run(socket, api, (endpoint, Plain::default()), closing).await;
+}
+
+/// The same over DTLS. Gives what its associations need to go on at the next start, sealed: whoever starts with it must not have
+/// it any more when the first datagram leaves. None when it cannot be sealed.
+pub async fn serve_secure(
+    socket: UdpSocket,
+    api: CoapApi,
+    associations: Associations,
+    closing: Closing,
+) -> Option<Vec<u8>> {
+    let seeds = [b'c', b'd', b's'].map(|purpose| random::derive(associations.seed, purpose));
+    let endpoint = Endpoint::new(config(&api), Instant::now(), random::numbers(seeds[0]));
+    let associations = Associations { seed: seeds[1], ..associations };
+    let secure = Secure::new(Instant::now(), api.clone(), associations);
+    let secure = run(socket, api, (endpoint, secure), closing).await;
+    secure.end(Instant::now(), random::bytes(seeds[2]))
+}
+
+async fn run<C: Carrier>(
+    socket: UdpSocket,
+    api: CoapApi,
+    (mut endpoint, carrier): (Endpoint<C::Peer>, C),
+    closing: Closing,
+) -> C {
     let Closing { mut begins, grace } = closing;
     let (answers, mut answered) = mpsc::unbounded_channel();
-    let mut endpoint = Endpoint::new(config(api.body_limit()), Instant::now(), random::numbers(api.seed()));
     endpoint.set_links(resource::links());
-    let mut server = Server { socket, api, endpoint, answers, open: 0, ends: None };
+    let mut server = Server { socket, api, endpoint, carrier, answers, open: 0, ends: None };
     let mut buffer = vec![0; BUFFER];
     loop {
         server.flush().await;
@@ -41,7 +70,8 @@ pub async fn serve(socket: UdpSocket, api: CoapApi, closing: Closing) {
         {
             break;
         }
-        let due = server.endpoint.next_timeout().into_iter().chain(server.ends).min();
+        let due = [server.endpoint.next_timeout(), server.carrier.next_timeout(), server.ends];
+        let due = due.into_iter().flatten().min();
         let timer = async {
             match due {
                 Some(due) => sleep_until(due.into()).await,
@@ -52,8 +82,12 @@ pub async fn serve(socket: UdpSocket, api: CoapApi, closing: Closing) {
         let closing = async { drop(begins.wait_for(|begins| *begins).await) };
         tokio::select! {
             received = server.socket.recv_from(&mut buffer) => server.take(received, &mut buffer).await,
-            Some((id, response)) = answered.recv() => server.answer(id, response),
-            () = timer => server.endpoint.handle_timeout(Instant::now()),
+            Some(answered) = answered.recv() => server.answer(answered).await,
+            () = server.carrier.answered() => {}
+            () = timer => {
+                server.endpoint.handle_timeout(Instant::now());
+                server.carrier.handle_timeout(Instant::now());
+            }
             () = closing, if server.ends.is_none() => {
                 server.ends = Some(Instant::now() + grace);
             }
@@ -62,38 +96,50 @@ pub async fn serve(socket: UdpSocket, api: CoapApi, closing: Closing) {
     if server.open > 0 {
         tracing::warn!(requests = server.open, "some CoAP requests did not end in time");
     }
+    server.carrier
+}
+
+fn config(api: &CoapApi) -> Config {
+    let blockwise = Blockwise { max_body: api.body_limit(), ..Blockwise::default() };
+    Config { blockwise, ..Config::default() }
 }
 
 /// Nobody has shown that it receives where it says: answers are three times as long as their requests at most, in small
 /// blocks where they would be longer (RFC 7252 section 11.3).
-fn config(body_limit: usize) -> Config {
-    Config {
-        blockwise: Blockwise { max_body: body_limit, ..Blockwise::default() },
-        unverified: Some(Unverified { instead: Instead::SmallBlocks, ..Unverified::default() }),
-        ..Config::default()
-    }
+fn small_blocks() -> Unverified {
+    Unverified { instead: Instead::SmallBlocks, ..Unverified::default() }
 }
 
-struct Server {
+struct Server<C: Carrier> {
     socket: UdpSocket,
     api: CoapApi,
-    endpoint: Endpoint<SocketAddr>,
+    endpoint: Endpoint<C::Peer>,
+    carrier: C,
     /// Bounded by the endpoint's limit of pending requests.
-    answers: mpsc::UnboundedSender<(RequestId, Response)>,
+    answers: mpsc::UnboundedSender<Answered<C::Peer>>,
     /// Requests without an answer.
     open: usize,
     /// When it ends at the latest; none until closing begins.
     ends: Option<Instant>,
 }
 
-impl Server {
+struct Answered<P> {
+    id: RequestId,
+    peer: P,
+    response: Response,
+    /// Whether there is nothing more to say to that peer.
+    revoked: bool,
+}
+
+impl<C: Carrier> Server<C> {
     /// A datagram, and those that wait behind it.
     async fn take(&mut self, first: std::io::Result<(usize, SocketAddr)>, buffer: &mut [u8]) {
         let mut received = first;
         for more in (0..BATCH).rev() {
             match received {
-                Ok((length, peer)) => {
-                    self.endpoint.handle_datagram(Instant::now(), peer, &buffer[..length]);
+                Ok((length, from)) => {
+                    let datagram = &buffer[..length];
+                    self.carrier.take(Instant::now(), &mut self.endpoint, from, datagram);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -109,31 +155,40 @@ impl Server {
         }
     }
 
-    fn answer(&mut self, id: RequestId, response: Response) {
+    async fn answer(&mut self, answered: Answered<C::Peer>) {
+        let Answered { id, peer, response, revoked } = answered;
         self.open -= 1;
         if let Err(error) = self.endpoint.respond(Instant::now(), id, response) {
             // The device took its request back, or began anew.
             tracing::debug!(%error, "nobody waits for an answer");
         }
+        if revoked {
+            self.flush().await;
+            self.carrier.revoke(Instant::now(), &mut self.endpoint, &peer);
+        }
     }
 
     /// Begins what was asked for and sends what is to be sent.
     async fn flush(&mut self) {
+        self.carrier.settle(Instant::now(), &mut self.endpoint);
         while let Some(event) = self.endpoint.poll_event() {
-            if let Event::Request { id, request, .. } = event {
-                self.begin(id, request);
+            if let Event::Request { id, peer, request, .. } = event {
+                self.begin(id, peer, request);
             }
         }
-        while let Some(transmit) = self.endpoint.poll_transmit() {
-            if let Err(error) = self.socket.send_to(&transmit.payload, transmit.peer).await {
+        while let Some(message) = self.endpoint.poll_transmit() {
+            self.carrier.carry(message);
+        }
+        while let Some((to, datagram)) = self.carrier.poll_transmit() {
+            if let Err(error) = self.socket.send_to(&datagram, to).await {
                 // The device sends its request again, and gets the same answer.
                 tracing::debug!(%error, "cannot send a datagram");
             }
         }
-        self.api.set_stats(self.endpoint.stats());
+        self.carrier.report(&self.api, &self.endpoint);
     }
 
-    fn begin(&mut self, id: RequestId, request: coap_proto::Request) {
+    fn begin(&mut self, id: RequestId, peer: C::Peer, request: coap_proto::Request) {
         if self.ends.is_some() {
             // Cannot fail: the request came this moment.
             let _ = self.endpoint.respond(Instant::now(), id, answer::closing());
@@ -141,14 +196,19 @@ impl Server {
         }
         self.open += 1;
         let (api, answers) = (self.api.clone(), self.answers.clone());
-        let work = self.api.tasks().to_the_end(async move { api.answer(request).await });
+        let caller = self.carrier.caller(&peer);
+        let work = self.api.tasks().to_the_end(async move {
+            let caller = caller.await;
+            let revoked = caller == Caller::Revoked;
+            (api.answer(request, caller).await, revoked)
+        });
         tokio::spawn(async move {
-            let response = work.await.unwrap_or_else(|panicked| {
+            let (response, revoked) = work.await.unwrap_or_else(|panicked| {
                 tracing::error!(error = %panicked, "a request could not be brought to its end");
-                answer::internal()
+                (answer::internal(), false)
             });
             // Without a receiver the server has ended, and with it the wish for an answer.
-            let _ = answers.send((id, response));
+            let _ = answers.send(Answered { id, peer, response, revoked });
         });
     }
 }

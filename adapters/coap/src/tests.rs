@@ -2,6 +2,7 @@
 //! test says otherwise: what was accepted is in the outbox, and can be looked at. Not here: real codecs, a real store, the
 //! binary (`tests/tests/coap.rs`).
 
+mod secure;
 mod world;
 
 use bridge_core::counters::Refusal;

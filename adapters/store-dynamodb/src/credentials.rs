@@ -17,21 +17,17 @@ const VERSION: &str = "credentials";
 const BY_TOKEN: &str = "token";
 const BY_CERTIFICATE: &str = "certificate";
 const BY_SIGNING_KEY: &str = "signing-key";
+const BY_PSK: &str = "psk";
 
 impl Credentials for DynamoStore {
     fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
-        let (proof, sealed) = match &credential.proof {
-            Proof::Token => (BY_TOKEN, None),
-            Proof::Certificate => (BY_CERTIFICATE, None),
-            Proof::SigningKey(sealed) => (BY_SIGNING_KEY, Some(sealed)),
-        };
         let mut item = attributes([
             ("owner", text(credential.device.as_str())),
-            ("proof", text(proof)),
+            ("proof", text(kind(&credential.proof))),
             ("digest", text(hex(&credential.digest))),
             ("created", time(credential.created)),
         ]);
-        item.extend(sealed.map(|sealed| ("sealed".to_owned(), bytes(sealed.as_bytes()))));
+        item.extend(credential.proof.sealed().map(|sealed| ("sealed".to_owned(), bytes(sealed.as_bytes()))));
         let writes = vec![
             Write::put(digest_key(&credential.digest), item.clone()).when_absent(),
             Write::put(key(credential), item),
@@ -87,14 +83,14 @@ impl Credentials for DynamoStore {
         Box::pin(self.bounded(async move {
             for attempt in 0.. {
                 let known = self.find(digest).await?;
-                let Some(known) = known.filter(|known| matches!(known.proof, Proof::SigningKey(_))) else {
+                let Some(known) = known.filter(|known| known.proof.sealed().is_some()) else {
                     return Ok(false);
                 };
                 let reseal = |key: Key| {
                     Write::update(key)
                         .set("sealed", bytes(sealed.as_bytes()))
                         .when("#proof = :proof AND #owner = :owner")
-                        .value("proof", text(BY_SIGNING_KEY))
+                        .value("proof", text(kind(&known.proof)))
                         .value("owner", text(known.device.as_str()))
                 };
                 let version = count(VERSION, known.device.as_str(), 1);
@@ -164,16 +160,27 @@ fn digest_key(digest: &TokenDigest) -> Key {
     Key::alone(format!("digest#{}", hex(digest)))
 }
 
+fn kind(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::Token => BY_TOKEN,
+        Proof::Certificate => BY_CERTIFICATE,
+        Proof::SigningKey(_) => BY_SIGNING_KEY,
+        Proof::Psk(_) => BY_PSK,
+    }
+}
+
 fn credential(item: &Item) -> StoreResult<Credential> {
     let digest = |text: &str| {
         let byte = |place: usize| u8::from_str_radix(text.get(place * 2..place * 2 + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
         Some(TokenDigest::from_bytes(bytes?.try_into().ok()?))
     };
+    let sealed = || Some(Sealed::from_bytes(item.bytes("sealed").ok()?.to_vec()));
     let proof = |text: &str| match text {
         BY_TOKEN => Some(Proof::Token),
         BY_CERTIFICATE => Some(Proof::Certificate),
-        BY_SIGNING_KEY => Some(Proof::SigningKey(Sealed::from_bytes(item.bytes("sealed").ok()?.to_vec()))),
+        BY_SIGNING_KEY => sealed().map(Proof::SigningKey),
+        BY_PSK => sealed().map(Proof::Psk),
         _ => None,
     };
     Ok(Credential {

@@ -14,7 +14,7 @@
 //! | message id | `seen#ID` | `-` | alone; has a TTL |
 //! | state of a device | `twin#S` | device id | alone |
 //! | dead letter | `letter#S` | number | the count |
-//! | credential: token, certificate, signing key | `token#S` | `DEVICE#DIGEST` | its digest, version |
+//! | credential: token, certificate, signing key, pre-shared key | `token#S` | `DEVICE#DIGEST` | its digest, version |
 //! | digest → credential | `digest#DIGEST` | `-` | the credential, whole |
 //! | sealed secret | `vault#S` | name | alone |
 //! | callback of a device | `callback#KIND#S` | device id | alone |

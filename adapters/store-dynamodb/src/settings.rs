@@ -70,6 +70,11 @@ impl Aws {
         self.0.region().map(AsRef::as_ref)
     }
 
+    /// For other services of AWS: region, credentials and, of a stand-in, the address.
+    pub fn sdk_config(&self) -> &SdkConfig {
+        &self.0
+    }
+
     pub(crate) fn dynamodb(&self, settings: &Settings) -> aws_sdk_dynamodb::Config {
         aws_sdk_dynamodb::config::Builder::from(&self.0)
             .retry_config(retry(settings))

@@ -12,6 +12,7 @@ use crate::outbox::meta;
 const TOKEN: &str = "token";
 const CERTIFICATE: &str = "certificate";
 const SIGNING_KEY: &str = "signing-key";
+const PSK: &str = "psk";
 
 impl Credentials for EmbeddedStore {
     fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
@@ -21,6 +22,7 @@ impl Credentials for EmbeddedStore {
                 Proof::Token => (TOKEN, None),
                 Proof::Certificate => (CERTIFICATE, None),
                 Proof::SigningKey(sealed) => (SIGNING_KEY, Some(sealed.as_bytes())),
+                Proof::Psk(sealed) => (PSK, Some(sealed.as_bytes())),
             };
             let inserted = connection
                 .prepare_cached(
@@ -71,7 +73,7 @@ impl Credentials for EmbeddedStore {
         self.write(move |connection| {
             let resealed = connection
                 .prepare_cached(
-                    "UPDATE credentials SET sealed = ?2 WHERE digest = ?1 AND kind = 'signing-key'",
+                    "UPDATE credentials SET sealed = ?2 WHERE digest = ?1 AND kind IN ('signing-key', 'psk')",
                 )?
                 .execute(params![digest.as_bytes(), sealed])?;
             changed_when(connection, resealed)
@@ -119,6 +121,7 @@ fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
         (TOKEN, None) => Some(Proof::Token),
         (CERTIFICATE, None) => Some(Proof::Certificate),
         (SIGNING_KEY, Some(sealed)) => Some(Proof::SigningKey(Sealed::from_bytes(sealed.clone()))),
+        (PSK, Some(sealed)) => Some(Proof::Psk(Sealed::from_bytes(sealed.clone()))),
         _ => None,
     };
     Ok(Credential {

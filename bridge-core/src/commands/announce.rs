@@ -120,6 +120,14 @@ impl Announcer {
         self.more.notify();
     }
 
+    /// Commands that have something to tell, for a caller without [`run`](Self::run). Nothing is kept of them.
+    pub(super) fn take(&self) -> Vec<CommandId> {
+        let mut state = lock(&self.state);
+        state.sweep = false;
+        state.queue.clear();
+        state.known.drain().map(|(id, _)| id).collect()
+    }
+
     /// Works for ever.
     pub(super) async fn run(&self, store: &dyn Commands, sink: &dyn StatusSink, clock: &dyn Clock) {
         let mut telling = FuturesUnordered::new();

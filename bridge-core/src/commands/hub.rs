@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::StatusSink;
 use crate::command::StatusEvent;
-use crate::delivery::{Delivery, refused_by_hub};
+use crate::delivery::refused_by_hub;
 use crate::mux::Outcome;
-use crate::ports::{BoxFuture, Clock, DeadLetters};
+use crate::ports::{BoxFuture, Clock, DeadLetters, Deliver};
 
 /// See the module.
 pub struct DeliverySink {
     /// Carries the events.
-    pub delivery: Arc<Delivery>,
+    pub delivery: Arc<dyn Deliver>,
     /// Keeps those that the hub will never take.
     pub dead_letters: Arc<dyn DeadLetters>,
     /// Tells the time.

@@ -7,6 +7,7 @@ mod announce;
 mod hub;
 mod kicks;
 mod mailbox;
+mod once;
 mod send;
 mod way;
 

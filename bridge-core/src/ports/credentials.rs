@@ -1,4 +1,5 @@
-//! What devices prove with who they are: tokens, as digests; fingerprints of client certificates; keys that sign, sealed.
+//! What devices prove with who they are: tokens, as digests; fingerprints of client certificates; keys that sign and
+//! pre-shared keys, sealed.
 //! Not here: making them (`deploy/`), and the cache in front ([`crate::keyring`]).
 
 use std::fmt;
@@ -29,6 +30,17 @@ impl TokenDigest {
         Self(bytes)
     }
 
+    /// Where the pre-shared key of that identity (RFC 4279) is found.
+    pub fn of_psk_identity(identity: &[u8]) -> Self {
+        Self(
+            Sha256::new()
+                .chain_update(b"device-bridge: a PSK identity\0")
+                .chain_update(identity)
+                .finalize()
+                .into(),
+        )
+    }
+
     /// From its 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -56,6 +68,19 @@ pub enum Proof {
     Certificate,
     /// The device signs requests with this secret, sealed for the credential's [owner](Credential::owner).
     SigningKey(Sealed),
+    /// The device shows in a DTLS handshake that it holds this pre-shared key, sealed for the credential's
+    /// [PSK owner](Credential::psk_owner). The digest is that [of its identity](TokenDigest::of_psk_identity).
+    Psk(Sealed),
+}
+
+impl Proof {
+    /// What is sealed, when something is.
+    pub fn sealed(&self) -> Option<&Sealed> {
+        match self {
+            Self::SigningKey(sealed) | Self::Psk(sealed) => Some(sealed),
+            Self::Token | Self::Certificate => None,
+        }
+    }
 }
 
 /// One credential of a device.
@@ -76,6 +101,11 @@ impl Credential {
     pub fn owner(digest: &TokenDigest, device: &DeviceId) -> String {
         format!("signing key {digest} of {device}")
     }
+
+    /// The same for a pre-shared key.
+    pub fn psk_owner(digest: &TokenDigest, device: &DeviceId) -> String {
+        format!("pre-shared key {digest} of {device}")
+    }
 }
 
 /// Keeps the credentials of devices; none of them in clear.
@@ -91,7 +121,7 @@ pub trait Credentials: Send + Sync {
         after: Option<&'a Credential>,
         limit: usize,
     ) -> BoxFuture<'a, StoreResult<Vec<Credential>>>;
-    /// Puts another sealing of a signing key in the place of the one that is there; whether there was one.
+    /// Puts another sealing of a signing or pre-shared key in the place of the one that is there; whether there was one.
     fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>>;
     /// Removes a token; whether it was there.
     fn remove<'a>(&'a self, digest: &'a TokenDigest) -> BoxFuture<'a, StoreResult<bool>>;

@@ -270,6 +270,13 @@ pub async fn credentials(store: &dyn Credentials) {
     assert_eq!(store.version().await.unwrap(), version + 4);
     other.proof = Proof::SigningKey(sealed);
     assert_eq!(store.find(&other.digest).await.unwrap().as_ref(), Some(&other));
+    let digest = TokenDigest::of_psk_identity(b"d3");
+    let mut psk = Credential { digest, proof: Proof::Psk(Sealed::from_bytes(vec![5])), ..token("d3", "") };
+    assert!(store.insert(&psk).await.unwrap());
+    psk.proof = Proof::Psk(Sealed::from_bytes(vec![6]));
+    assert!(store.reseal(&digest, &Sealed::from_bytes(vec![6])).await.unwrap());
+    assert_eq!(store.find(&digest).await.unwrap(), Some(psk));
+    assert!(store.remove(&digest).await.unwrap());
 
     let mut of_d1 = [first.clone(), second.clone()];
     of_d1.sort_by_key(|credential| credential.digest);
@@ -284,7 +291,7 @@ pub async fn credentials(store: &dyn Credentials) {
     assert_eq!(store.remove_all(&first.device).await.unwrap(), 2);
     assert_eq!(store.remove_all(&first.device).await.unwrap(), 0);
     assert_eq!(store.list(None, None, 9).await.unwrap(), []);
-    assert_eq!(store.version().await.unwrap(), version + 6);
+    assert_eq!(store.version().await.unwrap(), version + 9);
 }
 
 /// Sealed secrets are kept by their names.

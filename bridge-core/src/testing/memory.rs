@@ -385,7 +385,9 @@ impl Credentials for MemoryStore {
     fn reseal<'a>(&'a self, digest: &'a TokenDigest, sealed: &'a Sealed) -> BoxFuture<'a, StoreResult<bool>> {
         self.run(|state| {
             let key = state.tokens.values_mut().find(|known| known.digest == *digest);
-            let Some(Proof::SigningKey(kept)) = key.map(|key| &mut key.proof) else { return false };
+            let Some(Proof::SigningKey(kept) | Proof::Psk(kept)) = key.map(|key| &mut key.proof) else {
+                return false;
+            };
             *kept = sealed.clone();
             state.tokens_version += 1;
             true

@@ -188,12 +188,17 @@ impl TwinKeeper {
     /// The devices of which something new is wanted since the last call; waits for the first. For one caller at a time.
     pub async fn wished(&self) -> Vec<DeviceId> {
         loop {
-            let wished = std::mem::take(&mut *lock(&self.wished));
+            let wished = self.take_wished();
             if !wished.is_empty() {
                 return wished;
             }
             self.more.wait().await;
         }
+    }
+
+    /// Like [`wished`](Self::wished), without waiting.
+    pub fn take_wished(&self) -> Vec<DeviceId> {
+        std::mem::take(&mut *lock(&self.wished))
     }
 
     /// Completes when something new is wanted of the device after this call. Ask for this first, then [`get`](Self::get).

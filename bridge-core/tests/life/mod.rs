@@ -24,6 +24,7 @@ pub(crate) type Accepting = Pin<Box<dyn Future<Output = Vec<Verdict>>>>;
 pub(crate) struct Life {
     pub(crate) hub: Arc<FakeHub>,
     pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) delivery: Arc<Delivery>,
     integration: Arc<Integration>,
     /// First those that never end: the store's, the timer's, the writer of message ids.
     pub(crate) tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>,
@@ -69,14 +70,15 @@ impl Life {
             counters: Arc::new(IntegrationCounters::default()),
         });
         delivery.start();
-        let storing = delivery.clone();
+        let (storing, timing) = (delivery.clone(), delivery.clone());
         Self {
             hub,
             pipeline,
+            delivery,
             integration,
             tasks: vec![
                 Box::pin(async move { storing.run_store().await }),
-                Box::pin(async move { delivery.run_timer().await }),
+                Box::pin(async move { timing.run_timer().await }),
                 Box::pin(async move { dedup.run().await }),
             ],
         }

@@ -36,6 +36,7 @@ use crate::twins::Courier;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::body::Fault;
+pub(crate) use self::commands::take;
 pub(crate) use self::traces::words;
 
 /// What the routes work with. Cheap to clone.
@@ -65,7 +66,7 @@ impl Admin {
         &self.0.access
     }
 
-    /// The routes. There is no handler without a scope.
+    /// The routes with answers that end. There is no handler without a scope.
     pub(crate) fn router(&self) -> Router {
         let with = |scope, handlers| self.with(scope, handlers);
         let read = |handlers| with(Scope::Read, handlers);
@@ -93,7 +94,6 @@ impl Admin {
             )
             .route("/admin/v1/traces", read(get(traces::list)))
             .route("/admin/v1/messages/{id}", read(get(traces::of_message)))
-            .route("/admin/v1/events", read(get(events::stream)))
             .route("/admin/v1/codecs", read(get(codecs::list)))
             .route("/admin/v1/codecs/{name}/try", read(post(codecs::try_one)))
             .route("/admin/v1/replay", with(Scope::Replay, post(codecs::replay)))
@@ -109,6 +109,14 @@ impl Admin {
                 "/admin/v1/devices/{id}/state",
                 read(get(twins::show)).merge(with(Scope::Commands, patch(twins::change))),
             )
+            .layer(map_response(rejections::as_problem))
+            .with_state(self.clone())
+    }
+
+    /// The route whose answer goes on as long as somebody listens.
+    pub(crate) fn live_router(&self) -> Router {
+        Router::new()
+            .route("/admin/v1/events", self.with(Scope::Read, get(events::stream)))
             .layer(map_response(rejections::as_problem))
             .with_state(self.clone())
     }

@@ -13,7 +13,7 @@ use bridge_core::delivery::Delivery;
 use bridge_core::keyring::Keyring;
 use bridge_core::mux::{MuxConfig, Strategy};
 use bridge_core::pipeline::{Pipeline, States};
-use bridge_core::ports::Clock;
+use bridge_core::ports::{Clock, Deliver};
 use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
 use bridge_core::twin::{TwinKeeper, TwinLimits};
@@ -44,19 +44,38 @@ use crate::twins::{Courier, Wishes};
 pub struct App {
     front: Front,
     admin: Admin,
-    receiver: Receiver,
-    device_api: DeviceApi,
+    pub(crate) receiver: Receiver,
+    pub(crate) device_api: DeviceApi,
     coap: Option<CoapApi>,
     operations: Operations,
-    pipeline: Arc<Pipeline>,
+    pub(crate) pipeline: Arc<Pipeline>,
     workshop: Workshop,
     codecs: Arc<CodecSet>,
-    commands: Commands,
-    courier: Courier,
-    callbacks: Callbacks,
-    hub: Arc<MqttHub>,
+    pub(crate) commands: Commands,
+    pub(crate) courier: Courier,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) inbox: Arc<HubInbox>,
+    pub(crate) housekeeping: Housekeeping,
+    pub(crate) dialect: MqttDialect,
+    /// None in a process that comes and goes.
+    resident: Option<Resident>,
     tasks: Vec<JoinHandle<()>>,
     shutdown_wait: std::time::Duration,
+}
+
+/// What only a process that stays has.
+struct Resident {
+    hub: Arc<MqttHub>,
+    delivery: Arc<Delivery>,
+}
+
+/// What the bridge stands on.
+pub(crate) struct Ground {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) access: Access,
+    pub(crate) dedup: Arc<Deduplicator>,
+    pub(crate) deliver: Arc<dyn Deliver>,
 }
 
 impl App {
@@ -67,25 +86,14 @@ impl App {
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = open_store(config).await?;
-        let access = Access::new(operator_token(config)?, &config.admin.tokens);
+        let access = Access::new(Some(operator_token(config)?), &config.admin.tokens);
         if let Broker::Embedded { listen } = &config.hub.broker {
             start_embedded_hub(*listen).await?;
         }
-        let dialect = MqttDialect {
-            bridge: config.bridge.name.clone(),
-            prefix: config.hub.topic_prefix.clone(),
-            encoding: match config.hub.encoding {
-                Encoding::Json => HubEncoding::Json,
-                Encoding::Flat => HubEncoding::Flat,
-                Encoding::Senml => HubEncoding::Senml,
-            },
-        };
-        let hub = MqttHub::new(hub_config(config), Arc::new(dialect), clock.clone(), Handle::current())?;
-        let hub = Arc::new(hub);
+        let hub = Arc::new(mqtt_hub(config, config.hub.client_id.clone())?);
 
-        let dedup_config =
-            DedupConfig { window: config.dedup.window, max_in_memory: config.dedup.max_in_memory };
-        let dedup = Arc::new(Deduplicator::open(dedup_config, store.clone(), clock.clone()).await?);
+        let dedup = Deduplicator::open(dedup_config(config), store.clone(), clock.clone()).await?;
+        let dedup = Arc::new(dedup);
         let late = dedup.clone();
         let delivery = Delivery::open(
             mux_config(config),
@@ -98,6 +106,17 @@ impl App {
         .await?;
         let delivery = Arc::new(delivery);
         hub.start(delivery.clone());
+        let ground = Ground { clock, store, access, dedup, deliver: delivery.clone() };
+        Self::furnish(config, ground, Some(Resident { hub, delivery })).await
+    }
+
+    /// The bridge without anything in the background, for a process that may be stopped after every call.
+    pub(crate) async fn open_idle(config: &Config, ground: Ground) -> anyhow::Result<Self> {
+        Self::furnish(config, ground, None).await
+    }
+
+    async fn furnish(config: &Config, ground: Ground, resident: Option<Resident>) -> anyhow::Result<Self> {
+        let Ground { clock, store, access, dedup, deliver: delivery } = ground;
         let workshop = Workshop::default();
         let codecs = Arc::new(CodecSet::new(workshop.table(config)?));
         let archive = archive(config, &store, &clock);
@@ -171,29 +190,33 @@ impl App {
             keep_dead_letters: config.dead_letters.keep,
             commands: commands.clone(),
         };
-        let (storing, timing) = (delivery.clone(), delivery.clone());
-        let mut tasks = vec![
-            tokio::spawn(async move { storing.run_store().await }),
-            tokio::spawn(async move { timing.run_timer().await }),
-            tokio::spawn(async move { dedup.run().await }),
-            tokio::spawn(housekeeping.run()),
-            tokio::spawn(courier.clone().run()),
-            tokio::spawn(callbacks.clone().run(commands.dispatcher.clone(), delivery.clone())),
-        ];
-        tasks.extend(start_commands(&commands));
-        if config.commands.from_hub {
-            hub.receive(Arc::new(HubInbox {
-                commands: commands.clone(),
-                wishes: Wishes { twins, registry: store, hub: IntegrationName::parse("hub")? },
-                delivery: delivery.clone(),
-                clock,
-                unknown: IntegrationName::parse("hub")?,
-            }));
+        let inbox = Arc::new(HubInbox {
+            commands: commands.clone(),
+            wishes: Wishes { twins, registry: store, hub: IntegrationName::parse("hub")? },
+            delivery: delivery.clone(),
+            clock,
+            unknown: IntegrationName::parse("hub")?,
+        });
+        let mut tasks = Vec::new();
+        if let Some(Resident { hub, delivery }) = &resident {
+            let (storing, timing) = (delivery.clone(), delivery.clone());
+            tasks.extend([
+                tokio::spawn(async move { storing.run_store().await }),
+                tokio::spawn(async move { timing.run_timer().await }),
+                tokio::spawn(async move { dedup.run().await }),
+                tokio::spawn(housekeeping.clone().run()),
+                tokio::spawn(courier.clone().run()),
+                tokio::spawn(callbacks.clone().run(commands.dispatcher.clone(), delivery.clone())),
+            ]);
+            tasks.extend(start_commands(&commands));
+            if config.commands.from_hub {
+                hub.receive(inbox.clone());
+            }
+            if let Some(archive) = archive {
+                tasks.push(tokio::spawn(async move { archive.run().await }));
+            }
+            delivery.start();
         }
-        if let Some(archive) = archive {
-            tasks.push(tokio::spawn(async move { archive.run().await }));
-        }
-        delivery.start();
         Ok(Self {
             front: Front { sources: Some((receiver.clone(), device_api.clone())), router },
             admin,
@@ -207,7 +230,10 @@ impl App {
             commands,
             courier,
             callbacks,
-            hub,
+            inbox,
+            housekeeping,
+            dialect: dialect(config),
+            resident,
             tasks,
             shutdown_wait: config.delivery.shutdown_wait,
         })
@@ -223,14 +249,28 @@ impl App {
         self.front.clone()
     }
 
-    /// What answers CoAP, for [`serve_coap`](crate::serve_coap); none when it is not wanted.
+    /// What answers CoAP, for [`serve_coap`](crate::serve_coap) and [`serve_coap_dtls`](crate::serve_coap_dtls); none when
+    /// neither is wanted.
     pub fn coap(&self) -> Option<CoapApi> {
         self.coap.clone()
     }
 
+    /// Everything that a function serves, as one router: operators too, when the configuration has tokens of theirs; without
+    /// the live flow, which has no end.
+    pub(crate) fn whole_router(&self) -> Router {
+        if self.admin.access().is_empty() {
+            return self.router();
+        }
+        self.router().merge(self.admin.router())
+    }
+
     /// What operators are served on a listener of their own, as one router.
     pub fn admin_router(&self) -> Router {
-        self.admin.router().merge(self.operations.router()).fallback(async || Problem::not_found())
+        self.admin
+            .router()
+            .merge(self.admin.live_router())
+            .merge(self.operations.router())
+            .fallback(async || Problem::not_found())
     }
 
     /// The same for [`serve`](crate::serve).
@@ -268,8 +308,10 @@ impl App {
     /// Brings everything that was accepted to the hub or onto the disk, then ends every task. Call it when no more requests
     /// come in. Takes little more than `delivery.shutdown_wait` at most.
     pub async fn drain(self) {
-        self.hub.stop_receiving(self.shutdown_wait).await;
-        self.pipeline.delivery.drain(self.shutdown_wait).await;
+        if let Some(Resident { hub, delivery }) = &self.resident {
+            hub.stop_receiving(self.shutdown_wait).await;
+            delivery.drain(self.shutdown_wait).await;
+        }
         if tokio::time::timeout(self.shutdown_wait, self.receiver.tasks().idle()).await.is_err() {
             tracing::warn!("some requests did not end in time");
         }
@@ -284,7 +326,9 @@ impl App {
         if let Err(error) = self.pipeline.registrar.flush().await {
             tracing::warn!(%error, "when devices were last heard could not be written");
         }
-        self.hub.shutdown(self.shutdown_wait).await;
+        if let Some(Resident { hub, .. }) = &self.resident {
+            hub.shutdown(self.shutdown_wait).await;
+        }
         for task in self.tasks {
             task.abort();
             // Aborted, or ended before: both is the end.
@@ -329,7 +373,8 @@ fn operator_token(config: &Config) -> anyhow::Result<SecretDigest> {
     Ok(SecretDigest::of(token.expose().as_bytes()))
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file that the service's user alone can read.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -349,6 +394,31 @@ async fn start_embedded_hub(listen: std::net::SocketAddr) -> anyhow::Result<()> 
 #[cfg(not(feature = "embedded-hub"))]
 async fn start_embedded_hub(_listen: std::net::SocketAddr) -> anyhow::Result<()> {
     anyhow::bail!("this build has no embedded broker (feature embedded-hub): set hub.url")
+}
+
+/// The connections to the hub, with client ids that begin like this; nothing is opened yet.
+///
+/// # Errors
+/// When the TLS files cannot be used.
+pub fn mqtt_hub(config: &Config, client_id: String) -> anyhow::Result<MqttHub> {
+    let hub = HubConfig { client_id, ..hub_config(config) };
+    Ok(MqttHub::new(hub, Arc::new(dialect(config)), Arc::new(SystemClock), Handle::current())?)
+}
+
+fn dialect(config: &Config) -> MqttDialect {
+    MqttDialect {
+        bridge: config.bridge.name.clone(),
+        prefix: config.hub.topic_prefix.clone(),
+        encoding: match config.hub.encoding {
+            Encoding::Json => HubEncoding::Json,
+            Encoding::Flat => HubEncoding::Flat,
+            Encoding::Senml => HubEncoding::Senml,
+        },
+    }
+}
+
+pub(crate) fn dedup_config(config: &Config) -> DedupConfig {
+    DedupConfig { window: config.dedup.window, max_in_memory: config.dedup.max_in_memory }
 }
 
 fn mux_config(config: &Config) -> MuxConfig {

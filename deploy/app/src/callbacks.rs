@@ -21,7 +21,7 @@ use edge::LogGate;
 use http_caller::CallError;
 use serde_json::Value;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::config::Config;
 use crate::store::Store;
@@ -132,15 +132,7 @@ impl Callbacks {
         let (mut calls, mut link, mut round_at) = (JoinSet::new(), None, started);
         let mut round = None;
         loop {
-            while calls.len() < AT_ONCE
-                && let Some(key) = self.next()
-            {
-                let (telling, dispatcher) = (self.clone(), dispatcher.clone());
-                calls.spawn(async move {
-                    let done = telling.tell(&key, &dispatcher, link).await;
-                    (key, done)
-                });
-            }
+            self.begin(&mut calls, &dispatcher, link);
             if calls.len() < AT_ONCE
                 && self.agenda().is_idle()
                 && let Some(walking) = round.take()
@@ -149,10 +141,7 @@ impl Callbacks {
                 continue;
             }
             tokio::select! {
-                Some(ended) = calls.join_next(), if !calls.is_empty() => match ended {
-                    Ok((key, done)) => self.agenda().done(key, done, self.0.clock.now(), random()),
-                    Err(error) => tracing::error!(%error, "a callback could not be brought to its end"),
-                },
+                Some(ended) = calls.join_next(), if !calls.is_empty() => self.ended(ended),
                 () = self.0.news.notified() => {}
                 _ = tick.tick() => {
                     let now = self.0.clock.now();
@@ -174,7 +163,58 @@ impl Callbacks {
     }
 }
 
+/// For a process without [`Callbacks::run`]. It holds no link to the hub between events, so that nobody is told of one.
 impl Callbacks {
+    /// Tells what is known to be new. What fails is found by [`look_at_all`](Self::look_at_all).
+    pub(crate) async fn carry_new(&self, dispatcher: &Arc<Dispatcher>) {
+        let mut calls = JoinSet::new();
+        loop {
+            self.begin(&mut calls, dispatcher, None);
+            match calls.join_next().await {
+                Some(ended) => self.ended(ended),
+                None => break,
+            }
+        }
+    }
+
+    /// Looks at all callbacks, once.
+    pub(crate) async fn look_at_all(&self, dispatcher: &Arc<Dispatcher>) {
+        if self.line().is_none() {
+            return;
+        }
+        self.agenda().tick(self.0.clock.now());
+        let mut round = Some(Round { kinds: SubscriptionKind::ALL.to_vec(), after: None });
+        while let Some(walking) = round.take() {
+            round = self.look(walking).await;
+            self.carry_new(dispatcher).await;
+        }
+    }
+}
+
+/// Calls under way.
+type Calls = JoinSet<(Key, Done)>;
+
+impl Callbacks {
+    /// Begins as many calls as there may be at once.
+    fn begin(&self, calls: &mut Calls, dispatcher: &Arc<Dispatcher>, link: Option<bool>) {
+        while calls.len() < AT_ONCE
+            && let Some(key) = self.next()
+        {
+            let (telling, dispatcher) = (self.clone(), dispatcher.clone());
+            calls.spawn(async move {
+                let done = telling.tell(&key, &dispatcher, link).await;
+                (key, done)
+            });
+        }
+    }
+
+    fn ended(&self, ended: Result<(Key, Done), JoinError>) {
+        match ended {
+            Ok((key, done)) => self.agenda().done(key, done, self.0.clock.now(), random()),
+            Err(error) => tracing::error!(%error, "a callback could not be brought to its end"),
+        }
+    }
+
     fn line(&self) -> Option<Arc<Line>> {
         self.0.line.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

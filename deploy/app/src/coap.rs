@@ -1,9 +1,9 @@
-//! The configuration becomes a CoAP API, and its endpoint's counters become metrics. Not here: what it is.
+//! The configuration becomes a CoAP API, and its endpoints' counters become metrics. Not here: what it is.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use ::coap::{CoapApi, Parts, Settings, Stats};
+use ::coap::{CoapApi, Parts, SecureStats, Settings, Stats};
 use anyhow::Context;
 use bridge_core::IntegrationName;
 use bridge_core::keyring::Keyring;
@@ -16,7 +16,7 @@ use crate::device_api;
 
 /// What the API shall do.
 pub(crate) fn settings(config: &Config) -> Settings {
-    Settings::limited_to(config.coap.rate)
+    Settings { seal_keys: config.secrets.seal_keys(), ..Settings::limited_to(config.coap.rate) }
 }
 
 /// The API, when it is wanted.
@@ -28,7 +28,7 @@ pub(crate) fn api(
     (pipeline, keyring, formats): (&Arc<Pipeline>, &Arc<Keyring>, &Arc<dyn Formats>),
     tasks: &Tasks,
 ) -> anyhow::Result<Option<CoapApi>> {
-    if !config.coap.enabled {
+    if !config.coap.enabled && config.coap.dtls.is_none() {
         return Ok(None);
     }
     let mut seed = [0; 32];
@@ -47,32 +47,93 @@ pub(crate) fn api(
     Ok(Some(CoapApi::new(parts, settings(config))))
 }
 
-/// What the endpoint has counted, as Prometheus text.
-pub(crate) fn metrics(stats: &Stats) -> String {
-    let mut page = String::new();
-    let name = "bridge_coap_messages_total";
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        page,
-        "# HELP {name} Datagrams, by what became of them; some count twice.\n# TYPE {name} counter"
+/// What the endpoints have counted, as Prometheus text.
+pub(crate) fn metrics(api: &CoapApi) -> String {
+    let secure = api.secure_stats();
+    let mut page = coap_metrics([api.stats(), secure.coap]);
+    page += &dtls_metrics(&secure);
+    page
+}
+
+fn coap_metrics(both: [Stats; 2]) -> String {
+    let counted = both.map(|stats| {
+        [
+            ("received", stats.received),
+            ("sent", stats.sent),
+            ("not-coap", stats.not_coap),
+            ("malformed", stats.malformed),
+            ("ping", stats.pings),
+            ("duplicate", stats.duplicates),
+            ("forgotten-early", stats.dedup_evicted),
+            ("unexpected", stats.unexpected + stats.unmatched),
+            ("retransmitted", stats.retransmitted),
+            ("given-up", stats.timed_out),
+            ("dropped", stats.dropped),
+            ("bad-option", stats.bad_options),
+            ("overloaded", stats.overloaded),
+            ("unanswered", stats.unanswered),
+            ("transfer-lost", stats.transfers_lost),
+        ]
+    });
+    let sums = counted[0].iter().zip(&counted[1]).map(|((kind, plain), (_, secure))| (*kind, plain + secure));
+    counter("bridge_coap_messages_total", "CoAP messages, by what became of them; some count twice.", sums)
+}
+
+fn dtls_metrics(secure: &SecureStats) -> String {
+    let SecureStats { dtls, held, unconfirmed, unsent, crowded, .. } = secure;
+    let mut page = counter(
+        "bridge_dtls_total",
+        "What happened to DTLS datagrams, handshakes and associations, by kind.",
+        [
+            ("datagram-received", dtls.received),
+            ("datagram-sent", dtls.sent),
+            ("malformed", dtls.malformed),
+            ("cookie-sent", dtls.cookies_sent),
+            ("cookie-refused", dtls.cookies_refused),
+            ("hello-fragmented", dtls.fragmented_hellos),
+            ("handshake-begun", dtls.handshakes),
+            ("handshake-completed", dtls.completed),
+            ("handshake-refused", dtls.handshakes_refused),
+            ("handshake-refused-address", dtls.handshakes_refused_address),
+            ("handshake-aborted", dtls.aborted),
+            ("handshake-timed-out", dtls.timed_out),
+            ("no-common-suite", dtls.no_common_ground),
+            ("wrong-key-or-identity", dtls.wrong_keys),
+            ("protocol-error", dtls.protocol_errors + dtls.fragments_refused),
+            ("lookup-timed-out", dtls.lookups_timed_out),
+            ("retransmitted", dtls.retransmitted),
+            ("stale", dtls.stale),
+            ("unknown-address", dtls.unknown_address),
+            ("unknown-connection-id", dtls.unknown_cid),
+            ("other-node", dtls.other_node),
+            ("not-authentic", dtls.not_authentic),
+            ("replayed", dtls.replayed),
+            ("unexpected", dtls.unexpected),
+            ("rebound", dtls.rebound),
+            ("rebind-limited", dtls.rebinds_limited),
+            ("address-unconfirmed", *unconfirmed),
+            ("unsent", *unsent),
+            ("association-replaced", dtls.replaced),
+            ("association-evicted", dtls.evicted),
+            ("association-crowded", *crowded),
+            ("association-idle", dtls.idle),
+            ("association-closed", dtls.closed),
+        ],
     );
-    for (kind, count) in [
-        ("received", stats.received),
-        ("sent", stats.sent),
-        ("not-coap", stats.not_coap),
-        ("malformed", stats.malformed),
-        ("ping", stats.pings),
-        ("duplicate", stats.duplicates),
-        ("forgotten-early", stats.dedup_evicted),
-        ("unexpected", stats.unexpected + stats.unmatched),
-        ("retransmitted", stats.retransmitted),
-        ("given-up", stats.timed_out),
-        ("dropped", stats.dropped),
-        ("bad-option", stats.bad_options),
-        ("overloaded", stats.overloaded),
-        ("unanswered", stats.unanswered),
-        ("transfer-lost", stats.transfers_lost),
+    for (name, help, held) in [
+        ("bridge_dtls_associations", "DTLS associations.", held.sessions),
+        ("bridge_dtls_handshakes", "DTLS handshakes under way.", held.handshakes),
     ] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {held}");
+    }
+    page
+}
+
+fn counter(name: &str, help: &str, kinds: impl IntoIterator<Item = (&'static str, u64)>) -> String {
+    let mut page = format!("# HELP {name} {help}\n# TYPE {name} counter\n");
+    for (kind, count) in kinds {
+        // Writing to a String cannot fail.
         let _ = writeln!(page, "{name}{{kind=\"{kind}\"}} {count}");
     }
     page

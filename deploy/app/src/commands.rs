@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use bridge_core::Uplink;
 use bridge_core::commands::{DeliverySink, DispatchConfig, DispatchParts, Dispatcher, Target};
-use bridge_core::delivery::Delivery;
-use bridge_core::ports::{self, BoxFuture, Clock, DeviceRecord, Listener, QueueLimits, StoreResult};
+use bridge_core::ports::{self, BoxFuture, Clock, Deliver, DeviceRecord, Listener, QueueLimits, StoreResult};
 use codec::CodecSet;
 use http_caller::{Allow, Caller, CallerConfig};
 use webhook::downlink::Heard;
@@ -48,7 +47,7 @@ impl Commands {
     pub(crate) fn new(
         config: &Config,
         store: &Arc<dyn Store>,
-        delivery: &Arc<Delivery>,
+        delivery: &Arc<dyn Deliver>,
         codecs: &Arc<CodecSet>,
         clock: &Arc<dyn Clock>,
         callbacks: &Callbacks,

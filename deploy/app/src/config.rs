@@ -49,7 +49,7 @@ pub use bridge::{Bridge, StoreKind};
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
 pub use client_certificates::ClientCertificates;
-pub use coap::Coap;
+pub use coap::{Coap, Dtls};
 pub use codecs::CodecConfig;
 pub use commands::Commands;
 pub use connector::{
@@ -245,6 +245,10 @@ impl Config {
                 integration.name
             );
             root.refuse("integrations", &why);
+        }
+        if config.coap.dtls.is_some() && config.secrets.keys.is_empty() {
+            let why = "needs a key under which those of devices are kept: set [secrets] keys";
+            root.section("coap").refuse("dtls", why);
         }
         if config.azure_bridge.is_some() && !config.devices_api.enabled {
             root.refuse("azure_bridge", "needs devices_api.enabled: its devices are those of that API");

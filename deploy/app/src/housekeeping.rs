@@ -18,7 +18,8 @@ const REPLAY_BATCH: usize = 100;
 /// Commands that one round removes.
 const PURGE_BATCH: usize = 10_000;
 
-/// The parts that need care.
+/// The parts that need care. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Housekeeping {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) receiver: Receiver,
@@ -47,21 +48,36 @@ impl Housekeeping {
                 note("write when devices were heard", self.pipeline.registrar.flush().await);
             }
             if round % 60 == 59 {
-                note("forget old message ids", self.pipeline.dedup.forget_old().await);
-                let before = self.pipeline.clock.wall().minus(self.commands.keep);
-                let purged = self.commands.store.purge(before, KEEP_AT_MOST, PURGE_BATCH).await;
-                note("let go of old commands", purged);
-                if let Some(archive) = &self.pipeline.archive {
-                    note("let go of old payloads", archive.discard_old().await);
-                }
-                match self.dead_letters.trim(self.keep_dead_letters).await {
-                    Ok(0) => {}
-                    Ok(removed) => {
-                        tracing::warn!(removed, "the oldest dead letters were removed to make room");
-                    }
-                    Err(error) => note("trim dead letters", Err::<(), _>(error)),
-                }
+                self.let_go().await;
             }
+        }
+    }
+
+    /// One round of everything, for a process that is woken from time to time. False when a part of it failed: the next
+    /// round does that.
+    pub(crate) async fn once(&self) -> bool {
+        let replayed = note("replay dead letters", self.replay().await);
+        let looked = note("look at the backlog", self.look().await);
+        let flushed = note("write when devices were heard", self.pipeline.registrar.flush().await);
+        self.let_go().await && replayed && looked && flushed
+    }
+
+    /// Removes what is kept long enough.
+    async fn let_go(&self) -> bool {
+        let forgot = note("forget old message ids", self.pipeline.dedup.forget_old().await);
+        let before = self.pipeline.clock.wall().minus(self.commands.keep);
+        let purged = self.commands.store.purge(before, KEEP_AT_MOST, PURGE_BATCH).await;
+        let mut done = forgot && note("let go of old commands", purged);
+        if let Some(archive) = &self.pipeline.archive {
+            done &= note("let go of old payloads", archive.discard_old().await);
+        }
+        match self.dead_letters.trim(self.keep_dead_letters).await {
+            Ok(0) => done,
+            Ok(removed) => {
+                tracing::warn!(removed, "the oldest dead letters were removed to make room");
+                done
+            }
+            Err(error) => note("trim dead letters", Err::<(), _>(error)),
         }
     }
 
@@ -109,8 +125,13 @@ impl Housekeeping {
     }
 }
 
-fn note<T>(what: &'static str, result: StoreResult<T>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, what, "housekeeping failed; it is tried again");
+/// Whether it was done.
+fn note<T>(what: &'static str, result: StoreResult<T>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(%error, what, "housekeeping failed; it is tried again");
+            false
+        }
     }
 }

@@ -6,12 +6,14 @@ mod assemble;
 mod callbacks;
 mod clock;
 mod coap;
+mod coap_dtls;
 pub mod codecs;
 mod commands;
 pub mod config;
 mod device_api;
 #[cfg(feature = "embedded-hub")]
 mod embedded_hub;
+pub mod function;
 mod housekeeping;
 mod metrics;
 mod openapi;
@@ -25,8 +27,9 @@ pub mod tryout;
 mod twins;
 
 pub use ::coap::{Closing, CoapApi, serve as serve_coap};
-pub use assemble::{App, operator_token_path};
+pub use assemble::{App, mqtt_hub, operator_token_path};
 pub use clock::SystemClock;
+pub use coap_dtls::serve as serve_coap_dtls;
 pub use seal::seal;
 pub use server::{Front, ServerLimits, serve};
 pub use sources::connector_infos;

@@ -124,7 +124,7 @@ async fn metrics_page(State(operations): State<Operations>) -> Response {
     let coap = operations.0.coap.as_ref();
     integrations.extend(coap.map(|api| Counters { name: ::coap::SOURCE, of: api.counters() }));
     let mut page = metrics::render(&integrations, stats, extra);
-    page.extend(coap.map(|api| coap::metrics(&api.stats())));
+    page.extend(coap.map(coap::metrics));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 

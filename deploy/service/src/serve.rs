@@ -53,7 +53,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     shutdown: watch::Sender<bool>,
     servers: [tokio::task::JoinHandle<()>; 2],
-    coap: Option<tokio::task::JoinHandle<()>>,
+    coap: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// Connections of operators at once; more wait.
@@ -68,19 +68,7 @@ impl Running {
         let (admin_listener, admin) = bind(config.admin.listen).await?;
         let (listener, address) = bind(config.http.listen).await?;
         let (shutdown, closing) = watch::channel(false);
-        let coap = match app.coap() {
-            None => None,
-            Some(api) => {
-                let listen = config.coap.listen;
-                let socket = UdpSocket::bind(listen)
-                    .await
-                    .with_context(|| format!("cannot listen on {listen} (coap)"))?;
-                let address = socket.local_addr()?;
-                tracing::info!(%address, "CoAP");
-                let closing = Closing { begins: closing.clone(), grace: config.delivery.shutdown_wait };
-                Some(tokio::spawn(app::serve_coap(socket, api, closing)))
-            }
-        };
+        let coap = start_coap(config, &app, &closing).await?;
         let limits = ServerLimits {
             max_connections: config.http.max_connections,
             header_timeout: config.http.header_timeout,
@@ -105,13 +93,45 @@ impl Running {
                 tracing::error!(%error, "the server failed");
             }
         }
-        if let Some(coap) = self.coap
-            && let Err(error) = coap.await
-        {
-            tracing::error!(%error, "the CoAP server failed");
+        for coap in self.coap {
+            if let Err(error) = coap.await {
+                tracing::error!(%error, "the CoAP server failed");
+            }
         }
         self.app.drain().await;
     }
+}
+
+/// Over UDP, over DTLS, both or neither.
+async fn start_coap(
+    config: &Config,
+    app: &App,
+    closing: &watch::Receiver<bool>,
+) -> anyhow::Result<Vec<tokio::task::JoinHandle<()>>> {
+    let Some(api) = app.coap() else { return Ok(Vec::new()) };
+    let closing = || Closing { begins: closing.clone(), grace: config.delivery.shutdown_wait };
+    let mut servers = Vec::new();
+    if config.coap.enabled {
+        let socket = bind_udp(config.coap.listen, "coap").await?;
+        servers.push(tokio::spawn(app::serve_coap(socket, api.clone(), closing())));
+    }
+    if let Some(dtls) = &config.coap.dtls {
+        let socket = bind_udp(dtls.listen, "coap.dtls").await?;
+        let (closing, node, config) = (closing(), dtls.node, config.clone());
+        servers.push(tokio::spawn(async move {
+            if let Err(error) = app::serve_coap_dtls(socket, api, node, &config, closing).await {
+                tracing::error!(error = format!("{error:#}"), "CoAP over DTLS is not served");
+            }
+        }));
+    }
+    Ok(servers)
+}
+
+async fn bind_udp(listen: SocketAddr, name: &str) -> anyhow::Result<UdpSocket> {
+    let socket = UdpSocket::bind(listen).await;
+    let socket = socket.with_context(|| format!("cannot listen on {listen} ({name})"))?;
+    tracing::info!(address = %socket.local_addr()?, name, "CoAP");
+    Ok(socket)
 }
 
 async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {

@@ -19,7 +19,7 @@ use crate::config::{AdminToken, LOCAL, Scope};
 pub(crate) struct Access(Arc<Inner>);
 
 struct Inner {
-    local: SecretDigest,
+    local: Option<SecretDigest>,
     tokens: RwLock<Arc<[Token]>>,
     failures: RateLimits,
     log: LogGate,
@@ -40,8 +40,8 @@ const FAILURES: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const CHALLENGE: &str = "Bearer realm=\"admin\"";
 
 impl Access {
-    /// These tokens, and one that allows everything.
-    pub(crate) fn new(local: SecretDigest, tokens: &[AdminToken]) -> Self {
+    /// These tokens, and perhaps one that allows everything.
+    pub(crate) fn new(local: Option<SecretDigest>, tokens: &[AdminToken]) -> Self {
         let access = Self(Arc::new(Inner {
             local,
             tokens: RwLock::new(Arc::new([])),
@@ -54,11 +54,11 @@ impl Access {
 
     /// Puts other tokens in place of those of the configuration.
     pub(crate) fn replace(&self, tokens: &[AdminToken]) {
-        let local = Token {
+        let local = self.0.local.iter().map(|digest| Token {
             name: Arc::from(LOCAL),
-            digests: vec![self.0.local.clone()],
+            digests: vec![digest.clone()],
             scopes: Scope::CHOICES.iter().map(|(_, scope)| *scope).collect(),
-        };
+        });
         let configured = tokens.iter().map(|token| Token {
             name: Arc::from(token.name.as_str()),
             digests: token
@@ -68,8 +68,13 @@ impl Access {
                 .collect(),
             scopes: token.scopes.clone(),
         });
-        let tokens = std::iter::once(local).chain(configured).collect();
+        let tokens = local.chain(configured).collect();
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+    }
+
+    /// Whether nobody may ask anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// The name of the token of a request that may do that.

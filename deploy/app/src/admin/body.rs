@@ -132,7 +132,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 }
 
 /// Reads JSON: what is none is malformed, what does not fit is invalid, with its place.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Declined> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Declined> {
     let value: serde_json::Value = serde_json::from_slice(body).map_err(|error| {
         let detail = if body.is_empty() {
             "The body is empty.".to_owned()

@@ -1,15 +1,15 @@
 //! `/admin/v1/commands`: send, list, show, cancel. Not here: the life of a command, its JSON.
 
 use axum::extract::{Path, State};
-use axum::response::IntoResponse;
-use bridge_core::command::{Cancelled, Cause, CauseCode, CommandId};
+use axum::response::{IntoResponse, Response};
+use bridge_core::command::{Cancelled, Cause, CauseCode, CommandId, RequestKey};
 use bridge_core::commands::{SubmitError, Submitted};
 use http::StatusCode;
 use http_edge::Problem;
 
-use super::body::{Answer, Asked, Body, Declined};
+use super::body::{Answer, Asked, Body, Declined, parse};
 use super::{Admin, done, json_response, page};
-use crate::commands::json;
+use crate::commands::{Commands, json};
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,8 +32,22 @@ pub(super) async fn list(State(admin): State<Admin>, Asked(query): Asked<Command
 
 /// 202 with the command, 200 when its key was used before for the same.
 pub(super) async fn send(State(admin): State<Admin>, Body(body): Body<json::Body>) -> Answer {
-    let (device, draft) = body.into_draft()?;
-    let error = match admin.0.commands.dispatcher.submit(&device, draft).await {
+    submit(&admin.0.commands, body, None).await
+}
+
+/// The same for somebody who may send and does not come by the route. `key` stands for one that its author did not give.
+pub(crate) async fn take(commands: &Commands, body: &[u8], key: Option<RequestKey>) -> Response {
+    let answer = match parse(body) {
+        Ok(body) => submit(commands, body, key).await,
+        Err(declined) => Err(declined),
+    };
+    answer.into_response()
+}
+
+async fn submit(commands: &Commands, body: json::Body, key: Option<RequestKey>) -> Answer {
+    let (device, mut draft) = body.into_draft()?;
+    draft.key = draft.key.or(key);
+    let error = match commands.dispatcher.submit(&device, draft).await {
         Ok(Submitted::New(command)) => {
             return Ok((StatusCode::ACCEPTED, json_response(&json::write(&command))).into_response());
         }

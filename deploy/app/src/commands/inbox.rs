@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bridge_core::command::{CommandName, Draft, Reply, RequestKey};
 use bridge_core::commands::SubmitError;
-use bridge_core::delivery::Delivery;
-use bridge_core::ports::{Arrival, BoxFuture, Clock, CommandFilter, Desired, Inbox, StoreResult};
+use bridge_core::ports::{Arrival, BoxFuture, Clock, CommandFilter, Deliver, Desired, Inbox, StoreResult};
 use bridge_core::{Content, DeviceId, IdempotencyKey, IntegrationName, Kind, Message, MessageId};
 use serde_json::Value;
 
@@ -17,7 +16,7 @@ pub(crate) struct HubInbox {
     pub(crate) commands: Commands,
     /// Takes wishes for the state of devices.
     pub(crate) wishes: Wishes,
-    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) delivery: Arc<dyn Deliver>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Stands in events about commands for devices that nobody knows.
     pub(crate) unknown: IntegrationName,
@@ -28,24 +27,7 @@ const LOOKED_THROUGH: usize = 100;
 
 impl Inbox for HubInbox {
     fn take(&self, arrival: Arrival) -> BoxFuture<'_, bool> {
-        Box::pin(async move {
-            match self.try_take(&arrival).await {
-                Ok(()) => true,
-                Err(SubmitError::Store(error)) => {
-                    tracing::warn!(%error, device = %arrival.device, "a command could not be kept; it comes again");
-                    false
-                }
-                Err(SubmitError::Full) => {
-                    tracing::warn!(device = %arrival.device, "too many commands are waiting; it comes again");
-                    false
-                }
-                Err(refused) => {
-                    tracing::warn!(%refused, device = %arrival.device, name = arrival.name, "a command was refused");
-                    let what = ("command", arrival.name.as_str());
-                    self.tell(&arrival.device, what, arrival.packet, &refused.to_string()).await
-                }
-            }
-        })
+        Box::pin(self.take_as(arrival, None))
     }
 
     fn desire(&self, desired: Desired) -> BoxFuture<'_, bool> {
@@ -67,7 +49,27 @@ impl Inbox for HubInbox {
 }
 
 impl HubInbox {
-    async fn try_take(&self, arrival: &Arrival) -> Result<(), SubmitError> {
+    /// Like [`Inbox::take`]; what comes twice with one key is one command.
+    pub(crate) async fn take_as(&self, arrival: Arrival, key: Option<RequestKey>) -> bool {
+        match self.try_take(&arrival, key).await {
+            Ok(()) => true,
+            Err(SubmitError::Store(error)) => {
+                tracing::warn!(%error, device = %arrival.device, "a command could not be kept; it comes again");
+                false
+            }
+            Err(SubmitError::Full) => {
+                tracing::warn!(device = %arrival.device, "too many commands are waiting; it comes again");
+                false
+            }
+            Err(refused) => {
+                tracing::warn!(%refused, device = %arrival.device, name = arrival.name, "a command was refused");
+                let what = ("command", arrival.name.as_str());
+                self.tell(&arrival.device, what, arrival.packet, &refused.to_string()).await
+            }
+        }
+    }
+
+    async fn try_take(&self, arrival: &Arrival, key: Option<RequestKey>) -> Result<(), SubmitError> {
         let unfit = SubmitError::Unfit;
         let name = CommandName::parse(&arrival.name).map_err(|error| unfit(format!("the name {error}")))?;
         let arguments = match arrival.payload.trim_ascii() {
@@ -78,12 +80,17 @@ impl HubInbox {
             .reply
             .as_ref()
             .map(|(topic, correlation)| Reply { topic: topic.clone(), correlation: correlation.clone() });
-        let came = format!("hub-{}-{}", arrival.packet, digest(arrival));
-        if arrival.redelivered && self.came_before(arrival, &came).await? {
-            return Ok(());
-        }
-        let key = format!("{came}-{}", self.clock.wall().as_millis());
-        let key = RequestKey::parse(&key).map_err(|error| unfit(error.to_string()))?;
+        let key = match key {
+            Some(key) => key,
+            None => {
+                let came = format!("hub-{}-{}", arrival.packet, digest(arrival));
+                if arrival.redelivered && self.came_before(arrival, &came).await? {
+                    return Ok(());
+                }
+                let key = format!("{came}-{}", self.clock.wall().as_millis());
+                RequestKey::parse(&key).map_err(|error| unfit(error.to_string()))?
+            }
+        };
         let draft = Draft { arguments, reply, key: Some(key), ..Draft::new(name) };
         self.commands.dispatcher.submit(&arrival.device, draft).await.map(drop)
     }

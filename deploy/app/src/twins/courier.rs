@@ -79,6 +79,25 @@ impl Courier {
         }
     }
 
+    /// Carries what was newly wanted since the last call, for a process without [`run`](Self::run).
+    pub(crate) async fn carry_new(&self) -> StoreResult<()> {
+        for device in self.twins.take_wished() {
+            self.carry(&device).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at all devices of which something is wanted, once.
+    pub(crate) async fn look_at_all(&self) {
+        let mut after = None;
+        loop {
+            after = self.look(after.as_ref()).await;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+
     /// Looks at the devices after that one; where to go on.
     async fn look(&self, after: Option<&DeviceId>) -> Option<DeviceId> {
         if self.names.read().unwrap_or_else(PoisonError::into_inner).is_empty() {

@@ -1,6 +1,5 @@
-//! `device-bridge devices token`: add, list, remove tokens of devices that speak HTTP, their keys to sign with, and their
-//! client certificates. Works on the store, also while the
-//! service runs, which sees a change within a second or two. Not here: devices themselves.
+//! `device-bridge devices token`: add, list, remove tokens of devices that speak HTTP or CoAP, their keys to sign with, their
+//! pre-shared keys, and their client certificates. Works on the store, also while the service runs, which sees a change within a second or two. Not here: devices themselves.
 
 use anyhow::{Context, bail};
 use app::config::{Config, Secret};
@@ -23,6 +22,12 @@ pub(crate) enum Tokens {
         /// A client certificate, instead: a PEM file, or its SHA-256 fingerprint in hex digits.
         #[arg(long, value_name = "FILE|FINGERPRINT", conflicts_with = "signing")]
         certificate: Option<String>,
+        /// A pre-shared key for DTLS, instead: prints its identity, a tab and the key; it is kept encrypted ([secrets] keys).
+        #[arg(long, conflicts_with_all = ["signing", "certificate"])]
+        psk: bool,
+        /// The identity of that key; without it the device's id.
+        #[arg(long, value_name = "TEXT", requires = "psk")]
+        identity: Option<String>,
     },
     /// List tokens, one a line (device, token id, created, kind), or as JSON lines.
     List {
@@ -32,7 +37,7 @@ pub(crate) enum Tokens {
         #[arg(long)]
         json: bool,
     },
-    /// Encrypt all keys to sign with anew, under the first of [secrets] keys; afterwards no other one is needed for them.
+    /// Encrypt all keys to sign with and pre-shared keys anew, under the first of [secrets] keys; afterwards no other one is needed for them.
     Reseal,
     /// Remove tokens of a device.
     Remove {
@@ -59,10 +64,11 @@ pub(crate) async fn run(
     now: Timestamp,
 ) -> anyhow::Result<bool> {
     match command {
-        Tokens::Add { device, signing, certificate } => {
+        Tokens::Add { device, signing, certificate, psk, identity } => {
             let device = parse(&device)?;
             let new = match certificate {
                 Some(certificate) => New::certificate(&certificate)?,
+                None if psk => New::psk(&device, identity.as_deref().unwrap_or(device.as_str()), config)?,
                 None if signing => New::signing_key(&device, config)?,
                 None => New::token()?,
             };
@@ -88,13 +94,20 @@ struct New {
     proof: Proof,
     /// What is shown only now.
     secret: Option<Secret>,
+    /// Of a pre-shared key.
+    identity: Option<String>,
 }
+
+/// Characters of a pre-shared key: 132 random bits. Some stacks take no more than 32 bytes.
+const PSK_LENGTH: usize = 22;
+/// Bytes of an identity that every implementation has to support (RFC 4279 section 5.3).
+const IDENTITY_LENGTH: std::ops::RangeInclusive<usize> = 1..=128;
 
 impl New {
     fn token() -> anyhow::Result<Self> {
         let token = fresh()?;
         let digest = TokenDigest::of(token.expose().as_bytes());
-        Ok(Self { digest, proof: Proof::Token, secret: Some(token) })
+        Ok(Self { digest, proof: Proof::Token, secret: Some(token), identity: None })
     }
 
     fn signing_key(device: &DeviceId, config: &Config) -> anyhow::Result<Self> {
@@ -105,7 +118,26 @@ impl New {
         let digest = TokenDigest::of_signing_key(id);
         let owner = Credential::owner(&digest, device);
         let sealed = app::seal(&keys, secret.expose().as_bytes(), &owner)?;
-        Ok(Self { digest, proof: Proof::SigningKey(sealed), secret: Some(secret) })
+        Ok(Self { digest, proof: Proof::SigningKey(sealed), secret: Some(secret), identity: None })
+    }
+
+    fn psk(device: &DeviceId, identity: &str, config: &Config) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            IDENTITY_LENGTH.contains(&identity.len()) && !identity.chars().any(char::is_control),
+            "an identity has 1 to 128 bytes and no control characters"
+        );
+        let keys = config.secrets.seal_keys().context(NO_KEYS)?;
+        let random = fresh()?;
+        let secret = Secret::new(random.expose().get(..PSK_LENGTH).context("no random bytes")?);
+        let digest = TokenDigest::of_psk_identity(identity.as_bytes());
+        let owner = Credential::psk_owner(&digest, device);
+        let sealed = app::seal(&keys, secret.expose().as_bytes(), &owner)?;
+        Ok(Self {
+            digest,
+            proof: Proof::Psk(sealed),
+            secret: Some(secret),
+            identity: Some(identity.to_owned()),
+        })
     }
 
     fn certificate(given: &str) -> anyhow::Result<Self> {
@@ -118,12 +150,17 @@ impl New {
                 http_api::pem(&text).map_err(|why| anyhow::anyhow!("{given}: {why}"))?
             }
         };
-        Ok(Self { digest: TokenDigest::from_bytes(fingerprint), proof: Proof::Certificate, secret: None })
+        Ok(Self {
+            digest: TokenDigest::from_bytes(fingerprint),
+            proof: Proof::Certificate,
+            secret: None,
+            identity: None,
+        })
     }
 }
 
 const NO_KEYS: &str =
-    "a key to sign with is kept encrypted, and the configuration has no key for that: set [secrets] keys";
+    "a key is kept encrypted, and the configuration has no key for that: set [secrets] keys";
 
 fn fresh() -> anyhow::Result<Secret> {
     app::config::fresh_secret().context("no random bytes")
@@ -149,12 +186,14 @@ async fn add(
             http_api::INTEGRATION
         );
     }
-    let New { digest, proof, secret } = new;
+    let New { digest, proof, secret, identity } = new;
     let credential = Credential { digest, proof, device: device.clone(), created: now };
     anyhow::ensure!(credentials.insert(&credential).await?, "it is there already, of this device or another");
     // Alone on standard output, so that a script can take it from there.
-    if let Some(secret) = &secret {
-        say!("{}", secret.expose());
+    match (&secret, &identity) {
+        (Some(secret), Some(identity)) => say!("{identity}\t{}", secret.expose()),
+        (Some(secret), None) => say!("{}", secret.expose()),
+        (None, _) => {}
     }
     match &credential.proof {
         Proof::Token => {
@@ -165,6 +204,17 @@ async fn add(
         Proof::SigningKey(_) => {
             eprintln!(
                 "The key of {device} to sign with, keyId={digest}. It is shown only now: see docs/http-api.md"
+            );
+        }
+        Proof::Psk(_) => {
+            let hex: String = secret
+                .iter()
+                .flat_map(|key| key.expose().bytes())
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            eprintln!(
+                "The identity of {device} and its pre-shared key (id {digest}), for DTLS. It is shown only now; in hex digits, \
+                 for tools that want those: {hex}"
             );
         }
         Proof::Certificate => eprintln!("The certificate (id {digest}) is now one of {device}."),
@@ -200,14 +250,17 @@ async fn reseal(credentials: &dyn Credentials, config: &Config) -> anyhow::Resul
     loop {
         let page = credentials.list(None, after.as_ref(), PAGE).await?;
         for Credential { digest, proof, device, .. } in &page {
-            let Proof::SigningKey(sealed) = proof else { continue };
+            let Some(sealed) = proof.sealed() else { continue };
             if keys.is_current(sealed) {
                 continue;
             }
-            let owner = Credential::owner(digest, device);
+            let owner = match proof {
+                Proof::Psk(_) => Credential::psk_owner(digest, device),
+                _ => Credential::owner(digest, device),
+            };
             match keys.open(sealed, &owner) {
                 Ok(secret) => {
-                    let sealed = keys.seal(&secret, &owner, fresh_nonce()?)?;
+                    let sealed = app::seal(&keys, &secret, &owner)?;
                     resealed += u64::from(credentials.reseal(digest, &sealed).await?);
                 }
                 Err(error) => {
@@ -244,6 +297,7 @@ fn kind(proof: &Proof) -> &'static str {
         Proof::Token => "token",
         Proof::Certificate => "certificate",
         Proof::SigningKey(_) => "signing-key",
+        Proof::Psk(_) => "psk",
     }
 }
 

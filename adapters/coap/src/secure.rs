@@ -1,0 +1,289 @@
+//! DTLS between the socket and the endpoint: a peer is an association, wherever its device is, and has proven an identity.
+//! Not here: DTLS (`dtls`), whose key is whose ([`crate::psk`]), how associations are kept over a restart ([`crate::saved`]).
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bridge_core::Timestamp;
+use bridge_core::ports::BoxFuture;
+use bytes::Bytes;
+use coap_proto::{Endpoint, Message, Transmit, Type};
+use dtls::{Config, ConnectionIds, Event, Identity, Limits, RequestId, SendError, Server, SessionId};
+use tokio::sync::mpsc;
+
+use crate::api::CoapApi;
+use crate::carrier::{Caller, Carrier};
+use crate::psk::{self, Key};
+use crate::{random, saved};
+
+/// What a DTLS server is made of.
+pub struct Associations {
+    /// The first byte of its Connection IDs: tells nodes behind one address apart.
+    pub node: u8,
+    /// Must not be guessable, nor ever be the same again: all keys are made of it.
+    pub seed: [u8; 32],
+    /// What [`serve_secure`](crate::serve_secure) gave at its last end. It must not be there any more for another start.
+    pub saved: Option<Vec<u8>>,
+}
+
+/// What was counted behind DTLS.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SecureStats {
+    /// Of CoAP.
+    pub coap: coap_proto::Stats,
+    /// Of DTLS.
+    pub dtls: dtls::Stats,
+    /// What is held now.
+    pub held: dtls::Held,
+    /// Messages not sent, as their device has a new address that it has not confirmed; it asks again.
+    pub unconfirmed: u64,
+    /// Messages not sent for other reasons: the association had ended, or takes no such long record.
+    pub unsent: u64,
+    /// Associations closed because the same identity began too many others.
+    pub crowded: u64,
+}
+
+/// Associations of one identity: a few for a device that restarts at a new address, or several that share one.
+const PER_IDENTITY: usize = 8;
+/// Message ids remembered for each device at an address that it has not confirmed.
+const CONFIRMATIONS: usize = 8;
+
+pub(crate) struct Secure {
+    dtls: Server,
+    api: CoapApi,
+    proven: HashMap<SessionId, Proven>,
+    /// The associations of each identity, the oldest first: a device alone cannot push out the others.
+    of: HashMap<Bytes, VecDeque<SessionId>>,
+    /// The same for identities that shake hands or have; only of those that have a key.
+    proving: HashMap<Bytes, Timestamp>,
+    /// Devices at new addresses, and confirmable messages that went there: their acknowledgements prove the address.
+    unconfirmed: HashMap<SessionId, VecDeque<u16>>,
+    /// Bounded by the limit of handshakes.
+    found: (mpsc::UnboundedSender<Found>, mpsc::UnboundedReceiver<Found>),
+    not_sent: (u64, u64),
+    crowded: u64,
+}
+
+/// What an association has shown.
+struct Proven {
+    identity: Bytes,
+    /// When the key was made that it was shown with: another one made later does not show it.
+    created: Timestamp,
+}
+
+struct Found {
+    request: RequestId,
+    identity: Bytes,
+    key: Option<Key>,
+}
+
+impl Secure {
+    /// A server with the associations that were saved, as far as they can be opened.
+    pub(crate) fn new(now: Instant, api: CoapApi, made_of: Associations) -> Self {
+        let Associations { node, seed, saved } = made_of;
+        let config = config(node);
+        let unix = u64::try_from(api.now().as_millis()).unwrap_or_default();
+        let server = Server::new(config, now, Duration::from_millis(unix), random::bytes(seed));
+        let Ok(mut dtls) = server else { unreachable!("the settings are those that are tested") };
+        let mut restored = Vec::new();
+        if let (Some(saved), Some(keys)) = (saved, api.settings().seal_keys.clone()) {
+            match saved::restore(&mut dtls, now, &saved, &keys) {
+                Ok(created) => restored = created,
+                Err(error) => {
+                    tracing::warn!(%error, "DTLS associations are not restored: devices shake hands again");
+                }
+            }
+            tracing::info!(associations = restored.len(), "DTLS associations go on");
+        }
+        let mut secure = Self {
+            dtls,
+            api,
+            proven: HashMap::new(),
+            of: HashMap::new(),
+            proving: HashMap::new(),
+            unconfirmed: HashMap::new(),
+            found: mpsc::unbounded_channel(),
+            not_sent: (0, 0),
+            crowded: 0,
+        };
+        for (session, created) in restored {
+            if let Some(Identity::Psk(identity)) = secure.dtls.identity(session).cloned() {
+                secure.admit(session, identity, created);
+            }
+        }
+        secure
+    }
+
+    /// Ends it; what has to be kept for the next start. None when it cannot be sealed.
+    pub(crate) fn end(self, now: Instant, mut random: impl FnMut(&mut [u8])) -> Option<Vec<u8>> {
+        let keys = self.api.settings().seal_keys.clone()?;
+        let created = self.proven.iter().map(|(session, proven)| (*session, proven.created));
+        saved::save(self.dtls, now, created, &keys, &mut random)
+    }
+
+    fn look_up(&self, request: RequestId, identity: Bytes) {
+        let (api, found) = (self.api.clone(), self.found.0.clone());
+        tokio::spawn(async move {
+            match psk::of(&api, &identity).await {
+                // Without a receiver the server has ended.
+                Ok(key) => drop(found.send(Found { request, identity, key })),
+                // No answer is no verdict: the handshake comes to no end, and the device begins another one.
+                Err(error) => tracing::warn!(%error, "a key could not be looked up"),
+            }
+        });
+    }
+
+    fn forget(&mut self, now: Instant, endpoint: &mut Endpoint<SessionId>, session: SessionId) {
+        self.unconfirmed.remove(&session);
+        endpoint.forget_peer(now, &session);
+        let Some(Proven { identity, .. }) = self.proven.remove(&session) else { return };
+        if let Some(all) = self.of.get_mut(&identity) {
+            all.retain(|one| *one != session);
+            if all.is_empty() {
+                self.of.remove(&identity);
+            }
+        }
+    }
+
+    /// Takes note of an association; the one that has to go for it, when there are too many.
+    fn admit(&mut self, session: SessionId, identity: Bytes, created: Timestamp) -> Option<SessionId> {
+        let all = self.of.entry(identity.clone()).or_default();
+        all.push_back(session);
+        self.proven.insert(session, Proven { identity, created });
+        all.front().copied().filter(|_| all.len() > PER_IDENTITY)
+    }
+
+    /// What came says whether the device receives at its address: message ids of ours cannot be guessed.
+    fn confirm(&mut self, session: SessionId, data: &[u8]) {
+        let Some(sent) = self.unconfirmed.get(&session) else { return };
+        let Ok(message) = Message::decode(data, 8) else { return };
+        if matches!(message.kind, Type::Acknowledgement | Type::Reset) && sent.contains(&message.mid) {
+            self.unconfirmed.remove(&session);
+            self.dtls.confirm_address(session);
+        }
+    }
+}
+
+/// The defaults, but no session is resumed: whose key is taken away is to have nothing that is still good.
+fn config(node: u8) -> Config {
+    Config {
+        connection_ids: Some(ConnectionIds { node, ..ConnectionIds::default() }),
+        limits: Limits { resumable: 0, ..Limits::default() },
+        ..Config::default()
+    }
+}
+
+impl Carrier for Secure {
+    type Peer = SessionId;
+
+    fn take(&mut self, now: Instant, _: &mut Endpoint<SessionId>, from: SocketAddr, datagram: &[u8]) {
+        self.dtls.handle_datagram(now, from, datagram);
+    }
+
+    fn carry(&mut self, message: Transmit<SessionId>) {
+        match self.dtls.send(message.peer, &message.payload) {
+            Ok(()) => {
+                let Some(sent) = self.unconfirmed.get_mut(&message.peer) else { return };
+                let Ok(Message { kind: Type::Confirmable, mid, .. }) = Message::decode(&message.payload, 8)
+                else {
+                    return;
+                };
+                if sent.len() == CONFIRMATIONS {
+                    sent.pop_front();
+                }
+                sent.push_back(mid);
+            }
+            Err(SendError::Unconfirmed) => self.not_sent.0 += 1,
+            Err(error) => {
+                tracing::debug!(%error, "a message is not sent");
+                self.not_sent.1 += 1;
+            }
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+        self.dtls.poll_transmit().map(|transmit| (transmit.peer, transmit.payload))
+    }
+
+    fn settle(&mut self, now: Instant, endpoint: &mut Endpoint<SessionId>) {
+        while let Some(event) = self.dtls.poll_event() {
+            match event {
+                Event::KeyRequest { request, identity } => self.look_up(request, identity),
+                // There are no suites with certificates yet.
+                Event::VerdictRequest { request, .. } => self.dtls.provide_verdict(now, request, false),
+                Event::Connected { session, identity, replaces, .. } => {
+                    if let Some(old) = replaces {
+                        self.forget(now, endpoint, old);
+                    }
+                    if let Identity::Psk(identity) = identity
+                        && let Some(created) = self.proving.get(&identity).copied()
+                        && let Some(oldest) = self.admit(session, identity, created)
+                    {
+                        self.crowded += 1;
+                        self.revoke(now, endpoint, &oldest);
+                    }
+                }
+                Event::Data { session, data } => {
+                    self.confirm(session, &data);
+                    endpoint.handle_datagram(now, session, &data);
+                }
+                Event::Rebound { session, .. } => {
+                    self.unconfirmed.insert(session, VecDeque::new());
+                }
+                Event::Closed { session, .. } => self.forget(now, endpoint, session),
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.dtls.next_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.dtls.handle_timeout(now);
+    }
+
+    async fn answered(&mut self) {
+        // It has a sender of its own, so that there is always another.
+        let Some(Found { request, identity, key }) = self.found.1.recv().await else { return };
+        match &key {
+            Some(key) => drop(self.proving.insert(identity, key.created)),
+            None => drop(self.proving.remove(&identity)),
+        }
+        self.dtls.provide_key(Instant::now(), request, key.as_ref().map(|key| &key.psk));
+    }
+
+    fn caller(&self, peer: &SessionId) -> BoxFuture<'static, Caller> {
+        let Some(Proven { identity, created }) = self.proven.get(peer) else {
+            return Box::pin(std::future::ready(Caller::Revoked));
+        };
+        let (api, identity, created) = (self.api.clone(), identity.clone(), *created);
+        Box::pin(async move { psk::caller(&api, &identity, created).await })
+    }
+
+    fn revoke(&mut self, now: Instant, endpoint: &mut Endpoint<SessionId>, peer: &SessionId) {
+        self.dtls.close(*peer);
+        self.forget(now, endpoint, *peer);
+    }
+
+    fn report(&self, api: &CoapApi, endpoint: &Endpoint<SessionId>) {
+        let (unconfirmed, unsent) = self.not_sent;
+        let (coap, dtls, held) = (endpoint.stats(), self.dtls.stats(), self.dtls.held());
+        api.set_secure_stats(SecureStats { coap, dtls, held, unconfirmed, unsent, crowded: self.crowded });
+    }
+}
+
+#[cfg(test)]
+impl Secure {
+    /// The one association that there is.
+    pub(crate) fn only_session(&self) -> SessionId {
+        assert_eq!(self.proven.len(), 1);
+        *self.proven.keys().next().unwrap()
+    }
+
+    /// Messages that were not sent.
+    pub(crate) fn not_sent(&self) -> u64 {
+        self.not_sent.0 + self.not_sent.1
+    }
+}
