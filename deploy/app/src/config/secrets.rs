@@ -36,8 +36,8 @@ impl Secrets {
     pub(super) fn describe(sheet: &mut Sheet) {
         sheet.table(
             "secrets",
-            "Secrets that the bridge has to know again (keys with which devices sign, API keys that clouds announce, URLs of \
-             callbacks) are kept encrypted, under a key that is not in the data directory.",
+            "Secrets that the bridge has to know again (keys with which devices sign or speak DTLS, API keys that clouds \
+             announce, URLs of callbacks) are kept encrypted, under a key that is not in the data directory.",
         );
         sheet.explained(
             "keys",
