@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SECTION: &str = "[secrets]\nkeys = [{ env = \"SEAL\" }]\n\
+const SECTION: &str = "[secrets]\nkeys = [{ env = \"THE_SEAL_KEY\" }]\n\
      [azure_bridge]\nsecrets = [{ env = \"KEY\" }]\nsigning_secrets = [{ env = \"SIGNING\" }]\n";
 
 #[test]
@@ -19,7 +19,7 @@ fn its_mistakes_are_told() {
     for (text, wanted) in [
         ("[azure_bridge]".to_owned(), "azure_bridge.secrets: is missing"),
         ("[azure_bridge]".into(), "azure_bridge.signing_secrets: is missing"),
-        (SECTION.replace("[{ env = \"SEAL\" }]", "[]"), "azure_bridge: needs a key"),
+        (SECTION.replace("[{ env = \"THE_SEAL_KEY\" }]", "[]"), "azure_bridge: needs a key"),
         (format!("{SECTION}[devices_api]\nenabled = false"), "azure_bridge: needs devices_api.enabled"),
         (SECTION.replace("KEY", "SHORT"), "shorter than 16 bytes"),
         (SECTION.replace("SIGNING", &"X".repeat(60)), "24 to 64 bytes"),
