@@ -207,9 +207,17 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // Once per message and more: the formatter's own way takes ten times as long.
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        // Digits alone: the default is never taken.
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl fmt::Debug for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -295,6 +303,8 @@ mod tests {
         let id = MessageId::new(&farm, &key);
         assert_ne!(id, MessageId::new(&IntegrationName::parse("city").unwrap(), &key));
         assert_eq!(MessageId::parse(&id.to_string()), Ok(id));
+        let all = std::array::from_fn(|place| u8::try_from(place * 17).unwrap());
+        assert_eq!(MessageId::from_bytes(all).to_string(), "00112233445566778899aabbccddeeff");
         assert!(MessageId::parse("zz").is_err());
     }
 }

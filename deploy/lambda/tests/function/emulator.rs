@@ -181,6 +181,15 @@ impl Environment {
     }
 }
 
+/// The thread that reads what the process writes holds it until it ends.
+impl Drop for Environment {
+    fn drop(&mut self) {
+        if let Some(process) = self.api.process.lock().unwrap().take() {
+            process.signal("KILL");
+        }
+    }
+}
+
 impl Api {
     /// Whoever waits has no answer.
     fn forget(&self) {
