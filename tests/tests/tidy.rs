@@ -39,7 +39,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
-    ("bench", &["bridge-core", "store-embedded", "codec", "app"]),
+    ("bench", &["bridge-core", "coap-proto", "dtls", "store-embedded", "codec", "app"]),
+    ("plugtest", &["coap-proto", "dtls"]),
     (
         "tests",
         &[
