@@ -26,6 +26,11 @@ class Case:
     losses: tuple = LOSSES
     timeout: int = 2000
     raw_keys: bool = False
+    # Over UDP, where answers come in small blocks, it would take minutes with losses.
+    long: bool = False
+
+    def losses_of(self, client):
+        return NONE if self.long and client.scheme == "coap" else self.losses
 
 
 CASES = []
@@ -62,7 +67,7 @@ def methods(first, non):
             body = b"a body" if method in ("PUT", "POST") else b""
             got = await run.ask(Ask(method, "test", body=body, format=0 if body else None, non=non))
             simple(got, code, kinds, b"a test" if method == "GET" else None)
-            await run.took(method, 1)
+            run.took(method, 1)
 
         case(f"CORE_{number:02}", f"{method} {kinds.split()[0]}", **more)(act)
 
@@ -75,18 +80,13 @@ methods(5, True)
 async def core_09(run):
     got = await run.ask(Ask("GET", "separate"))
     separate(got)
-    await run.took("GET", 1)
+    run.took("GET", 1)
 
 
 def separate(got):
-    simple(got, "2.05", "CON CON", b"it took a while")
-    assert got.of(DOWN, "0.00") or run_lossy(got), "no empty acknowledgement"
+    simple(got, "2.05", "CON CON", b"slow")
+    assert got.of(DOWN, "0.00") or got.lossy, "no empty acknowledgement"
     assert [m for m in got.of(UP, "0.00") if m.kind == "ACK"], "the response was not acknowledged"
-
-
-def run_lossy(got):
-    """The empty acknowledgement may have been lost."""
-    return got.lossy
 
 
 @case("CORE_10", "token")
@@ -131,18 +131,18 @@ async def core_14(run):
 async def core_15(run):
     for _ in range(3):
         simple(await run.ask(Ask("GET", "test")), "2.05", "CON ACK", b"a test")
-    await run.took("GET", 3)
+    run.took("GET", 3)
 
 
 @case("CORE_16", "lossy, separate response", losses=LOSSY)
 async def core_16(run):
     separate(await run.ask(Ask("GET", "separate")))
-    await run.took("GET", 1)
+    run.took("GET", 1)
 
 
 @case("CORE_17", "separate response NON", losses=NONE)
 async def core_17(run):
-    simple(await run.ask(Ask("GET", "separate", non=True)), "2.05", "NON NON", b"it took a while")
+    simple(await run.ask(Ask("GET", "separate", non=True)), "2.05", "NON NON", b"slow")
 
 
 @case("CORE_18", "Location-Path")
@@ -199,14 +199,14 @@ async def core_31(run):
     assert pings and pings <= {m.mid for m in got.of(DOWN, "0.00") if m.kind == "RST"}, "a ping has no pong"
 
 
-@case("BLOCK_01", "GET, early negotiation", losses=(0, 20))
+@case("BLOCK_01", "GET, early negotiation", losses=(0, 20), long=True)
 async def block_01(run):
     got = await run.ask(Ask("GET", "large", block=64))
     large(got)
     blocks(run, got, "Block2", 64)
 
 
-@case("BLOCK_02", "GET, late negotiation", losses=(0, 20))
+@case("BLOCK_02", "GET, late negotiation", losses=(0, 20), long=True)
 async def block_02(run):
     large(await run.ask(Ask("GET", "large")))
 
@@ -225,7 +225,7 @@ def blocks(run, got, name, most):
 async def upload(run, method, path, code):
     got = await run.ask(Ask(method, path, body=UPLOAD, format=0, block=512))
     expect(got.code, code, "the code")
-    await run.took(method, 1)
+    run.took(method, 1)
     return got
 
 
@@ -242,7 +242,7 @@ async def block_04(run):
     expect((await run.other(Ask("GET", "large-create/1"))).body, UPLOAD, "what is there")
 
 
-@case("BLOCK_05", "POST, both ways", losses=(0, 20))
+@case("BLOCK_05", "POST, both ways", losses=(0, 20), long=True)
 async def block_05(run):
     got = await upload(run, "POST", "large-post", "2.04")
     expect(got.body, UPLOAD.upper(), "the body")
@@ -266,7 +266,9 @@ def observed(got, kind, least=2):
 async def obs_01(run):
     got = await run.ask(Ask("GET", "obs", observe=4))
     notified = {m.mid for m in observed(got, "CON")}
-    assert notified <= {m.mid for m in got.of(UP, "0.00") if m.kind == "ACK"}, "not all are acknowledged"
+    # Of what comes after the end of the observation, aiocoap says so.
+    heard = {m.mid for m in got.of(UP, "0.00") if m.kind == "ACK" or m.kind == "RST" and run.client.name == "aiocoap"}
+    assert notified <= heard, "not all are acknowledged"
 
 
 @case("OBS_02", "observe, NON", losses=NONE)
@@ -352,7 +354,7 @@ def whole(got):
     text = got.body.decode()
     states = set(re.findall(r"line +79\n +(\d+)\n", text)) if text.startswith(LARGE) else set()
     states |= {state for _, state in got.states if state.startswith(LARGE)}
-    assert len(states) >= (2 if got.aio else 2), f"{len(states)} whole states: {text[-200:]}"
+    assert len(states) >= 2, f"{len(states)} whole states: {text[-200:]}"
 
 
 @case("OBS_14", "observe, now large and now small", losses=NONE)
@@ -373,7 +375,7 @@ async def discover(run, query, *wanted):
     return found
 
 
-@case("LINK_01", "discovery", losses=(0, 20))
+@case("LINK_01", "discovery", losses=(0, 20), long=True)
 async def link_01(run):
     found = await discover(run, "")
     assert {"/test", "/large", "/obs", "/link1", "/path"} <= set(found), f"found {found}"
@@ -410,13 +412,13 @@ async def dtls_01(run):
 
 @case("DTLS_02", "another pre-shared key", clients=("openssl", "gnutls"), losses=NONE)
 async def dtls_02(run):
-    await refused(run, Ask("GET", "test", key="other"))
+    await refused(run, Ask("GET", "test", key="other", patience=8))
 
 
 async def refused(run, ask):
     got = await run.ask(ask)
     expect(got.code, "", "the code")
-    await run.took("GET", 0)
+    run.took("GET", 0)
 
 
 @case("DTLS_03", "pre-shared key, lossy", clients=("openssl", "gnutls"), losses=LOSSY)
@@ -431,7 +433,7 @@ async def dtls_04(run):
 
 @case("DTLS_05", "raw public key that the server does not know", clients=("gnutls",), losses=NONE, raw_keys=True)
 async def dtls_05(run):
-    await refused(run, Ask("GET", "test", raw_key=run.keys["thief"]))
+    await refused(run, Ask("GET", "test", raw_key=run.keys["thief"], patience=8))
 
 
 @case("DTLS_06", "raw public key that the client does not know", clients=())

@@ -18,7 +18,8 @@ METHODS = {"0.01": "GET", "0.02": "POST", "0.03": "PUT", "0.04": "DELETE"}
 
 @dataclass
 class Ask:
-    """A request. `observe` is for how many seconds, `ping` whether to ping meanwhile; `key` another key than the right one."""
+    """A request. `observe` is for how many seconds, `ping` whether to ping meanwhile; `key` another key than the right one;
+    `patience` seconds."""
 
     method: str
     path: str
@@ -35,6 +36,7 @@ class Ask:
     ping: bool = False
     key: str | None = None
     raw_key: str | None = None
+    patience: int = PATIENCE - 10
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Got:
     # Answer and notifications of an observation: code and body.
     states: list = field(default_factory=list)
     log: str = ""
+    lossy: bool = False
 
     def of(self, way, *codes):
         return [message for message in self.messages if message.way == way and message.code in codes]
@@ -75,7 +78,7 @@ class Libcoap:
 
     async def ask_in(self, folder, port, ask):
         out = folder / "out"
-        line = ["-v", "7", "-B", str(PATIENCE - 10), "-o", str(out), "-m", ask.method.lower()]
+        line = ["-v", "7", "-B", str(ask.patience), "-o", str(out), "-m", ask.method.lower()]
         if self.scheme == "coaps" and ask.raw_key:
             line += ["-M", ask.raw_key]
         elif self.scheme == "coaps":
@@ -91,8 +94,6 @@ class Libcoap:
         line += ["-N"] if ask.non else []
         line += ["-K", "1"] if ask.ping else []
         line += ["-s", str(int(ask.observe))] if ask.observe else []
-        if ask.key or ask.raw_key:
-            line[line.index("-B") + 1] = "8"
         process = await asyncio.create_subprocess_exec(
             self.program,
             *line,

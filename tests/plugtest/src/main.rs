@@ -61,6 +61,16 @@ fn main() {
     .run();
 }
 
+fn method(code: Code) -> &'static str {
+    match code {
+        Code::GET => "GET",
+        Code::POST => "POST",
+        Code::PUT => "PUT",
+        Code::DELETE => "DELETE",
+        _ => "another",
+    }
+}
+
 /// Numbers that nobody can guess.
 fn numbers() -> impl FnMut() -> u64 + Send + 'static {
     let mut urandom = File::open("/dev/urandom").unwrap();
@@ -131,12 +141,12 @@ impl Server {
             match event {
                 Event::Request { id, request, observe, .. } => {
                     let path = request.path().collect::<Vec<_>>().join("/");
-                    println!("request {:?} /{path}", request.code);
+                    println!("request {} /{path}", method(request.code));
                     let Reply { response, wait, changed } = self.resources.answer(&path, &request);
                     match wait {
                         Some(wait) => self.later.push((now + wait, id, response)),
                         None if observe && Resources::is_observable(&path) => {
-                            self.observe(id, response, path)
+                            self.observe(id, response, path);
                         }
                         // It may have been taken back.
                         None => drop(self.endpoint.respond(now, id, response)),

@@ -80,7 +80,7 @@ impl Resources {
         let response = match (request.code, path) {
             (Code::GET, "query") => Response::content(TEXT, request.query().collect::<Vec<_>>().join("&")),
             (Code::GET, "separate") => {
-                let response = Response::content(TEXT, "it took a while");
+                let response = Response::content(TEXT, "slow");
                 return Reply { response, wait: Some(SLOW), changed: None };
             }
             (Code::GET, "multi-format") => match request.negotiate(&[TEXT, XML]) {

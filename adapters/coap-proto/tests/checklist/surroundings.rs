@@ -107,8 +107,8 @@ fn amplification_is_not_a_matter_of_repetition() {
     let asked = ask.encode().len();
     let trusting = Config::default;
     for (config, body, copies) in [
-        (unverified(Instead::Echo), 1, 1),
-        (unverified(Instead::SmallBlocks), 1, 1),
+        (unverified(Instead::Echo), 1, 2),
+        (unverified(Instead::SmallBlocks), 1, 2),
         (unverified(Instead::SmallBlocks), 20, 0),
         (trusting(), 1, 4),
         (trusting(), 20, 4),
