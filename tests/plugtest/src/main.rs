@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use coap_proto::{
-    Config, Endpoint, Event, Instead, ObservationId, RequestId, Response, Transmission, Unverified,
+    Code, Config, Endpoint, Event, Instead, ObservationId, RequestId, Response, Transmission, Unverified,
 };
 
 use resources::{Reply, Resources, links};

@@ -109,9 +109,9 @@ fn amplification_is_not_a_matter_of_repetition() {
     for (config, body, copies) in [
         (unverified(Instead::Echo), 1, 2),
         (unverified(Instead::SmallBlocks), 1, 2),
-        (unverified(Instead::SmallBlocks), 20, 0),
+        (unverified(Instead::SmallBlocks), 10, 0),
         (trusting(), 1, 4),
-        (trusting(), 20, 4),
+        (trusting(), 10, 4),
     ] {
         let bounded = config.unverified.is_some();
         let mut bench = Bench::new(config);
