@@ -19,7 +19,7 @@ METHODS = {"0.01": "GET", "0.02": "POST", "0.03": "PUT", "0.04": "DELETE"}
 @dataclass
 class Ask:
     """A request. `observe` is for how many seconds, `ping` whether to ping meanwhile; `key` another key than the right one;
-    `patience` seconds."""
+    `patience` seconds; `again` whether to ask another time, without observing, while observing."""
 
     method: str
     path: str
@@ -37,6 +37,7 @@ class Ask:
     key: str | None = None
     raw_key: str | None = None
     patience: int = PATIENCE - 10
+    again: bool = False
 
 
 @dataclass
@@ -181,6 +182,9 @@ class Aiocoap:
         response = await request.response
         got = Got()
         self.state(got, response)
+        if ask.again:
+            other = aiocoap.Message(code=aiocoap.GET, uri=message.get_request_uri())
+            await context.request(other).response
         if ask.observe:
             await self.observe(request, ask, got)
         return got

@@ -17,7 +17,7 @@ from relay import Relay
 
 ROOT = Path(__file__).resolve().parents[2]
 # Runs at a time; they mostly wait.
-AT_ONCE = 40
+AT_ONCE = 64
 CLIENTS = [
     Libcoap("coap-client-notls", "coap"),
     Libcoap("coap-client-openssl", "coaps"),
