@@ -1,4 +1,4 @@
-//! The load: connections that post one uplink after the other, each a new one. As little work as possible per request: the
+//! The load: clients that post one uplink after the other, each a new one; here over HTTP. As little work as possible per request: the
 //! same two cores carry the server.
 
 use std::net::SocketAddr;
@@ -27,10 +27,39 @@ const DEVICES: u32 = 10_000;
 /// Uplinks are never sent twice in one run.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
+/// Who posts.
+pub(crate) trait Client: Send + 'static {
+    /// Posts a new uplink, and waits until it is taken.
+    fn post(&mut self) -> impl Future<Output = ()> + Send;
+}
+
 /// Posts for `time` over `connections`.
 pub(crate) async fn run(http: SocketAddr, connections: usize, time: Duration) -> Figures {
+    let mut all = Vec::new();
+    for _ in 0..connections {
+        all.push(Connection::open(http).await);
+    }
+    measure(all, time).await
+}
+
+/// Has every client post one time after the other, for `time`.
+pub(crate) async fn measure<C: Client>(clients: Vec<C>, time: Duration) -> Figures {
     let stop = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = (0..connections).map(|_| tokio::spawn(connection(http, stop.clone()))).collect();
+    let tasks: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                while !stop.load(Relaxed) {
+                    let begun = Instant::now();
+                    client.post().await;
+                    latencies.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
+                }
+                latencies
+            })
+        })
+        .collect();
     let begun = Instant::now();
     tokio::time::sleep(time).await;
     stop.store(true, Relaxed);
@@ -45,13 +74,23 @@ pub(crate) async fn run(http: SocketAddr, connections: usize, time: Duration) ->
     Figures { answered, rate: answered as f64 / seconds, p99, cpu: 0.0 }
 }
 
-async fn connection(http: SocketAddr, stop: Arc<AtomicBool>) -> Vec<u32> {
-    let mut stream = TcpStream::connect(http).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let (mut latencies, mut answer) = (Vec::new(), [0; 4096]);
-    while !stop.load(Relaxed) {
+struct Connection {
+    stream: TcpStream,
+    answer: [u8; 4096],
+}
+
+impl Connection {
+    async fn open(http: SocketAddr) -> Self {
+        let stream = TcpStream::connect(http).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, answer: [0; 4096] }
+    }
+}
+
+impl Client for Connection {
+    async fn post(&mut self) {
         let request = request(COUNTER.fetch_add(1, Relaxed));
-        let begun = Instant::now();
+        let Self { stream, answer } = self;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut length = 0;
         while !answer[..length].ends_with(b"\r\n\r\n") {
@@ -60,9 +99,7 @@ async fn connection(http: SocketAddr, stop: Arc<AtomicBool>) -> Vec<u32> {
             length += read;
         }
         assert!(answer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(&answer[..length]));
-        latencies.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
-    latencies
 }
 
 /// About 2 KB, as The Things Stack sends it with two gateways.

@@ -1,9 +1,10 @@
-//! The bridge, its codecs and its commands against their floors. The bridge's: a bare HTTP server that publishes each body
-//! and awaits its PUBACK. Same machine, same broker, same load, alternating in one run; what is printed are ratios. `codecs`
-//! or `commands` as an argument leaves the others out. Not a test.
+//! The bridge, its codecs, its commands and its CoAP against their floors. The bridge's: a bare HTTP server that publishes each body
+//! and awaits its PUBACK. Same machine, same broker, same load, alternating in one run; what is printed are ratios. `codecs`,
+//! `commands` or `coap` as an argument leaves the others out. Not a test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
+mod coap;
 mod codecs;
 mod commands;
 mod floor;
@@ -27,6 +28,9 @@ async fn main() {
     if arguments.get(1).is_some_and(|first| first == "floor") {
         return floor::run(arguments[2].parse().unwrap(), arguments[3].parse().unwrap()).await;
     }
+    if arguments.get(1).is_some_and(|first| first == "coap-floor") {
+        return coap::floor::run(arguments[2].parse().unwrap(), arguments[3].parse().unwrap()).await;
+    }
     let seconds = if arguments.iter().any(|argument| argument == "full") { 10 } else { 4 };
     let time = Duration::from_secs(seconds);
     let folder = tempfile::tempdir().unwrap();
@@ -39,12 +43,16 @@ async fn main() {
         codecs::run().unwrap();
         return decoding(mqtt, time).await;
     }
+    if arguments.iter().any(|argument| argument == "coap") {
+        return coap::run(mqtt, time).await;
+    }
     near(mqtt, time).await;
     disk_first(mqtt, time).await;
     far(mqtt, time).await;
     codecs::run().unwrap();
     decoding(mqtt, time).await;
     commands::run(folder.path(), time).await;
+    coap::run(mqtt, time).await;
 }
 
 /// 64 connections, the broker on the same machine.

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::coap::SEAL_KEY;
+
 /// What the bridge's integration wants to hear.
 pub(crate) const SECRET: &str = "a-secret-of-the-benchmark";
 
@@ -82,12 +84,21 @@ impl Server for Floor {
 
 /// Starts the floor as a process of its own.
 pub(crate) async fn start_floor(mqtt: u16) -> Floor {
+    let floor = start_as_floor("floor", mqtt);
+    listens(floor.1).await;
+    floor
+}
+
+/// The same for datagrams. Nobody can see when it listens: what is sent before is sent again.
+pub(crate) fn start_datagram_floor(mqtt: u16) -> Floor {
+    start_as_floor("coap-floor", mqtt)
+}
+
+fn start_as_floor(which: &str, mqtt: u16) -> Floor {
     let port = free_port();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let child = command.args(["floor", &port.to_string(), &mqtt.to_string()]).spawn().unwrap();
-    let floor = Floor(Process(child), port);
-    listens(port).await;
-    floor
+    let child = command.args([which, &port.to_string(), &mqtt.to_string()]).spawn().unwrap();
+    Floor(Process(child), port)
 }
 
 /// The bridge.
@@ -109,22 +120,33 @@ impl Server for Bridge {
 impl Bridge {
     /// Starts it with more sections in its configuration.
     pub(crate) async fn start(mqtt: u16, sections: &str) -> Self {
-        Self::start_as(mqtt, "", sections, "").await
+        Self::start_in(tempfile::tempdir().unwrap(), mqtt, sections).await
+    }
+
+    /// Starts it with more sections and what the folder holds.
+    pub(crate) async fn start_in(folder: tempfile::TempDir, mqtt: u16, sections: &str) -> Self {
+        Self::start_as(folder, mqtt, "", sections, "").await
     }
 
     /// Starts it with more keys in `[hub]`.
     pub(crate) async fn start_with_hub(mqtt: u16, hub: &str) -> Self {
-        Self::start_as(mqtt, hub, "", "").await
+        Self::start_as(tempfile::tempdir().unwrap(), mqtt, hub, "", "").await
     }
 
     /// Starts it with a codec for its integration, described by these lines; none when there are none.
     pub(crate) async fn start_with_codec(mqtt: u16, lines: &str) -> Self {
         let codec = format!("codec = \"bench\"\n[codecs.bench]\n{lines}");
-        Self::start_as(mqtt, "", "", if lines.is_empty() { "" } else { &codec }).await
+        let integration = if lines.is_empty() { "" } else { &codec };
+        Self::start_as(tempfile::tempdir().unwrap(), mqtt, "", "", integration).await
     }
 
-    async fn start_as(mqtt: u16, hub: &str, sections: &str, integration: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    async fn start_as(
+        folder: tempfile::TempDir,
+        mqtt: u16,
+        hub: &str,
+        sections: &str,
+        integration: &str,
+    ) -> Self {
         let (port, admin) = (free_port(), free_port());
         let config = format!(
             "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
@@ -137,7 +159,8 @@ impl Bridge {
         std::fs::write(folder.path().join("climate.js"), crate::codecs::CLIMATE).unwrap();
         let program = std::env::current_exe().unwrap().with_file_name("device-bridge");
         let mut command = Command::new(program);
-        command.arg("-c").arg(path).arg("serve").env("FARM_SECRET", SECRET).stderr(Stdio::null());
+        command.arg("-c").arg(path).arg("serve").env("FARM_SECRET", SECRET).env("SEAL_KEY", SEAL_KEY);
+        command.stderr(Stdio::null());
         let bridge = Self { process: Process(command.spawn().unwrap()), port, _folder: folder };
         listens(port).await;
         bridge

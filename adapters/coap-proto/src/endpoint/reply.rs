@@ -12,6 +12,9 @@ use crate::{Block, Code, Config, Instead, Message, Options, Response, Szx, Token
 use super::Endpoint;
 use super::core::{Outgoing, Owner, Task};
 
+/// Bytes of an empty acknowledgement.
+const EMPTY: usize = 4;
+
 /// A request as a message: what its answer needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbound<P> {
@@ -124,8 +127,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         }
         let confirmable = inbound.confirmable;
         message.kind = if confirmable { Type::Confirmable } else { Type::NonConfirmable };
-        let trusted = self.trusts(now, &inbound.peer);
-        let retransmits = if trusted { self.core.config.transmission.max_retransmit } else { 0 };
+        let retransmits = self.retransmits(now, inbound, datagram.len());
         if !confirmable {
             self.core.dedup.answer(&self.core.config, &inbound.peer, inbound.seen, None);
         }
@@ -135,6 +137,19 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let outgoing = Outgoing { message, owner: Owner::Response, counts: false, retransmits };
         if self.core.submit(now, &inbound.peer, outgoing).is_err() {
             self.core.stats.dropped += 1;
+        }
+    }
+
+    /// How often an answer of that length may be sent again: to an unverified peer, all of it together is no longer than one
+    /// answer may be.
+    fn retransmits(&self, now: Instant, inbound: &Inbound<P>, length: usize) -> u32 {
+        let most = self.core.config.transmission.max_retransmit;
+        match &self.core.config.unverified {
+            Some(policy) if !self.trusts(now, &inbound.peer) => {
+                let left = (policy.factor * inbound.length).saturating_sub(EMPTY);
+                most.min((left / length).saturating_sub(1) as u32)
+            }
+            _ => most,
         }
     }
 

@@ -101,14 +101,27 @@ fn amplification_is_at_most_threefold_without_echo_too() {
 
 #[test]
 fn amplification_is_not_a_matter_of_repetition() {
-    // A separate response to an unverified peer is sent once; to a known one until it is acknowledged.
-    for (config, copies) in [(unverified(Instead::Echo), 0), (Config::default(), 4)] {
+    // A separate response goes to a known peer until it is acknowledged; to an unverified one as long as all of it, with the
+    // empty acknowledgement before it, is three times its request at most.
+    let ask = con(Code::GET, 1, "/slow");
+    let asked = ask.encode().len();
+    let trusting = Config::default;
+    for (config, body, copies) in [
+        (unverified(Instead::Echo), 1, 2),
+        (unverified(Instead::SmallBlocks), 1, 2),
+        (unverified(Instead::SmallBlocks), 10, 0),
+        (trusting(), 1, 4),
+        (trusting(), 10, 4),
+    ] {
+        let bounded = config.unverified.is_some();
         let mut bench = Bench::new(config);
-        let (id, _) = bench.request(&con(Code::GET, 1, "/slow"));
-        bench.pass(2.0);
-        bench.endpoint.respond(bench.now, id, Response::content(0, "x")).unwrap();
-        assert_eq!(bench.sent().len(), 1);
-        assert_eq!(bench.pass(100.0).len(), copies);
+        let (id, _) = bench.request(&ask);
+        let acknowledged = bench.pass(2.0).len();
+        assert_eq!(acknowledged, 1);
+        bench.endpoint.respond(bench.now, id, Response::content(0, vec![b'x'; body])).unwrap();
+        let said = one(bench.sent()).encode().len();
+        assert_eq!(bench.pass(100.0).len(), copies, "{said} bytes to {asked}");
+        assert!(!bounded || 4 + said * (1 + copies) <= 3 * asked);
     }
 }
 
