@@ -105,9 +105,10 @@ class Libcoap:
         )
         try:
             log = await asyncio.wait_for(process.stdout.read(), PATIENCE)
+        except BaseException:
+            process.kill()
+            raise
         finally:
-            if process.returncode is None:
-                process.kill()
             await process.wait()
         body = out.read_bytes() if out.exists() else b""
         return self.read(log.decode(errors="replace"), body)
