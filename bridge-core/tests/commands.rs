@@ -354,7 +354,10 @@ fn a_mailbox_is_emptied_by_its_device_and_an_exchange_always_gets_the_same() {
     assert_eq!(take(&world, "e2"), None, "one at a time");
     world.crash();
     assert_eq!(world.state(&first), CommandState::Sent, "its answer went out");
+    let mut room = world.life.dispatcher.arrival(&boxed);
+    assert!(poll_once(&mut room).is_none());
     assert_eq!(world.report("box1", &Target::InFlight, ACK), Some(Reported::Applied));
+    assert!(poll_once(&mut room).is_some(), "there is room for the next one");
     assert_eq!(take(&world, "e2").unwrap().id, second.id);
     assert_eq!(take(&world, "e1").unwrap().id, first.id, "also when it is over");
     let reference = Target::Reference(Reference::parse("e2").unwrap());

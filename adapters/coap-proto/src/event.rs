@@ -18,12 +18,12 @@ pub struct Handle(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObservationId(pub(crate) u64);
 
-/// A datagram to send.
+/// A datagram to send, or a message into a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit<P> {
     /// To whom.
     pub peer: P,
-    /// The datagram.
+    /// The datagram or message.
     pub payload: Bytes,
 }
 
@@ -83,6 +83,11 @@ pub enum Event<P> {
     Pong {
         /// Which ping.
         handle: Handle,
+    },
+    /// A confirmable notification has reached its observer, or has gone into the stream to it.
+    Acknowledged {
+        /// Which observation.
+        id: ObservationId,
     },
     /// A peer observes no longer.
     ObservationEnded {

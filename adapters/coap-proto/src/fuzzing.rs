@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::stream::{self, LinkConfig, LinkEvent};
 use crate::{
     Code, Config, Endpoint, Event, Handle, Held, Instead, Limits, MAX_EXTENDED_TOKEN, Message, ObservationId,
     Rate, Request, RequestId, Response, Szx, Tokens, Type, Unverified, link_format::Link, number,
@@ -25,6 +26,36 @@ pub fn check_message(datagram: &[u8]) {
     } else {
         assert!(Message::decode(datagram, 8).is_err());
     }
+}
+
+/// What comes over a stream means the same however it is cut, is read exactly, and nothing is kept beyond the limit. The first
+/// byte says how long the pieces are.
+///
+/// # Panics
+/// When it is not so.
+pub fn check_stream(script: &[u8]) {
+    let Some((step, bytes)) = script.split_first() else { return };
+    let whole = over_stream(bytes, bytes.len());
+    assert_eq!(over_stream(bytes, usize::from(*step)), whole, "in pieces of {step} bytes");
+    for event in &whole {
+        let LinkEvent::Message(message) = event else { continue };
+        let frame = message.encode_stream();
+        assert_eq!(Message::decode_stream(&frame, 8).as_ref(), Ok(message));
+        let at = bytes.windows(frame.len()).any(|window| window == &frame[..]);
+        assert!(at, "{message:?} is written in another way");
+    }
+}
+
+fn over_stream(bytes: &[u8], step: usize) -> Vec<LinkEvent> {
+    let now = Instant::now();
+    let mut link = stream::Link::new(now, LinkConfig { max_message: 300, ..LinkConfig::default() });
+    let mut events = Vec::new();
+    for piece in bytes.chunks(step.max(1)) {
+        link.handle_bytes(now, piece);
+        assert!(link.expected() <= 300, "more is waited for than may come");
+        events.extend(std::iter::from_fn(|| link.poll_event()));
+    }
+    events
 }
 
 /// A script of datagrams, pauses and acts of the application leaves an endpoint within its limits and, when all have gone,

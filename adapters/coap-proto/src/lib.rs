@@ -1,5 +1,6 @@
-//! CoAP without I/O: an endpoint for both roles that takes datagrams and times and gives datagrams and events. Not here:
-//! sockets, clocks, threads, DTLS, CoAP over TCP (RFC 8323), OSCORE (RFC 8613), Q-Block (RFC 9177), proxying.
+//! CoAP without I/O: an endpoint for both roles that takes datagrams and times and gives datagrams and events, or messages of
+//! [streams](stream) (RFC 8323). Not here: sockets, clocks, threads, DTLS, TLS, WebSocket, blocks over 1024 bytes (BERT),
+//! OSCORE (RFC 8613), Q-Block (RFC 9177), proxying.
 
 mod block;
 mod code;
@@ -18,6 +19,7 @@ mod rate;
 mod recent;
 mod registry;
 mod stats;
+pub mod stream;
 mod timers;
 
 pub use block::{BadBlock, Block, Szx};

@@ -177,20 +177,7 @@ impl Message {
         out.put_u16(self.mid);
         put_extended(&mut out, nibble, extended);
         out.put_slice(token);
-        let mut last = 0;
-        for (number, value) in self.options.iter() {
-            let (delta, delta_rest) = split(usize::from(number - last));
-            let (length, length_rest) = split(value.len());
-            out.put_u8(delta << 4 | length);
-            put_extended(&mut out, delta, delta_rest);
-            put_extended(&mut out, length, length_rest);
-            out.put_slice(value);
-            last = number;
-        }
-        if !self.payload.is_empty() {
-            out.put_u8(0xff);
-            out.put_slice(&self.payload);
-        }
+        put_body(&mut out, &self.options, &self.payload);
         out.freeze()
     }
 
@@ -232,49 +219,71 @@ impl Head {
             return Err(Fault::TokenLength);
         }
         let token = Token::new(reader.take(length)?);
-        let body = Bytes::copy_from_slice(&rest[reader.at..]);
-        let mut reader = Reader { bytes: &body, at: 0 };
-        let mut options = Options::new();
-        let mut number = 0_usize;
-        let payload = loop {
-            match reader.byte() {
-                None => break Bytes::new(),
-                Some(0xff) if reader.at == body.len() => return Err(Fault::EmptyPayload),
-                Some(0xff) => break body.slice(reader.at..),
-                Some(byte) => {
-                    number += reader.extended(byte >> 4)?;
-                    let length = reader.extended(byte & 0x0f)?;
-                    let from = reader.at;
-                    reader.take(length)?;
-                    let short = u16::try_from(number).map_err(|_| Fault::OptionHeader)?;
-                    options.append(short, body.slice(from..from + length));
-                }
-            }
-        };
+        let (options, payload) = read_body(&Bytes::copy_from_slice(&rest[reader.at..]))?;
         Ok(Message { kind, code, mid, token, options, payload })
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// Reads options and payload.
+pub(crate) fn read_body(body: &Bytes) -> Result<(Options, Bytes), Fault> {
+    let mut reader = Reader { bytes: body, at: 0 };
+    let mut options = Options::new();
+    let mut number = 0_usize;
+    loop {
+        match reader.byte() {
+            None => return Ok((options, Bytes::new())),
+            Some(0xff) if reader.at == body.len() => return Err(Fault::EmptyPayload),
+            Some(0xff) => return Ok((options, body.slice(reader.at..))),
+            Some(byte) => {
+                number += reader.extended(byte >> 4)?;
+                let length = reader.extended(byte & 0x0f)?;
+                let from = reader.at;
+                reader.take(length)?;
+                let short = u16::try_from(number).map_err(|_| Fault::OptionHeader)?;
+                options.append(short, body.slice(from..from + length));
+            }
+        }
+    }
+}
+
+/// Writes options and payload.
+pub(crate) fn put_body(out: &mut BytesMut, options: &Options, payload: &[u8]) {
+    let mut last = 0;
+    for (number, value) in options.iter() {
+        let (delta, delta_rest) = split(usize::from(number - last));
+        let (length, length_rest) = split(value.len());
+        out.put_u8(delta << 4 | length);
+        put_extended(out, delta, delta_rest);
+        put_extended(out, length, length_rest);
+        out.put_slice(value);
+        last = number;
+    }
+    if !payload.is_empty() {
+        out.put_u8(0xff);
+        out.put_slice(payload);
+    }
+}
+
+pub(crate) struct Reader<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         let byte = *self.bytes.get(self.at)?;
         self.at += 1;
         Some(byte)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let taken = self.bytes.get(self.at..self.at + length).ok_or(Fault::Truncated)?;
         self.at += length;
         Ok(taken)
     }
 
     /// A nibble and its extension: up to 12 itself, 13 and 14 with one and two bytes more.
-    fn extended(&mut self, nibble: u8) -> Result<usize, Fault> {
+    pub(crate) fn extended(&mut self, nibble: u8) -> Result<usize, Fault> {
         match nibble {
             13 => Ok(usize::from(self.byte().ok_or(Fault::Truncated)?) + 13),
             14 => {
@@ -288,7 +297,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The nibble of a delta or length, and what stands in its extension.
-fn split(value: usize) -> (u8, u16) {
+pub(crate) fn split(value: usize) -> (u8, u16) {
     match value {
         0..=12 => (value as u8, 0),
         13..=268 => (13, (value - 13) as u16),
@@ -297,7 +306,7 @@ fn split(value: usize) -> (u8, u16) {
     }
 }
 
-fn put_extended(out: &mut BytesMut, nibble: u8, rest: u16) {
+pub(crate) fn put_extended(out: &mut BytesMut, nibble: u8, rest: u16) {
     match nibble {
         13 => out.put_u8(rest as u8),
         14 => out.put_u16(rest),

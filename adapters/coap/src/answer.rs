@@ -90,6 +90,26 @@ pub(crate) fn precondition(response: Response) -> Refused {
     refused(Refusal::Malformed, response)
 }
 
+/// A newer request of the device waits for what this one observes.
+pub(crate) fn displaced() -> Response {
+    Response::error(Code::CONFLICT, "a newer request of this device waits")
+}
+
+/// No representation in the format of `Accept`.
+pub(crate) fn not_acceptable(response: Response) -> Refused {
+    refused(Refusal::Encoding, response)
+}
+
+/// The device has no such command.
+pub(crate) fn unknown_command() -> Refused {
+    refused(Refusal::Malformed, Response::error(Code::NOT_FOUND, "this device has no command of this id"))
+}
+
+/// Whatever is said about that command now changes nothing.
+pub(crate) fn too_late(why: &str) -> Refused {
+    refused(Refusal::Malformed, Response::error(Code::CONFLICT, why))
+}
+
 /// No token, or a wrong one.
 pub(crate) fn unauthorized() -> Refused {
     refused(Refusal::Unauthorized, Response::error(Code::UNAUTHORIZED, "t=TOKEN of the device is needed"))

@@ -1,6 +1,7 @@
-//! The API: each request through resource, method, caller, scope, rate, format, body, device, delivery, answer, in this order.
-//! Not here: datagrams ([`crate::server`]), what a body says (`edge`), and codes ([`crate::answer`]).
+//! The API: what devices say goes through resource, method, caller, scope, rate, format, body, device, delivery, answer, in this order.
+//! Not here: datagrams ([`crate::server`]), commands ([`crate::commands`]), what a body says (`edge`), and codes ([`crate::answer`]).
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bridge_core::counters::IntegrationCounters;
@@ -12,14 +13,16 @@ use bridge_core::registrar::{DeviceRule, Register};
 use bridge_core::trace::{End, Step, Tracer};
 use bridge_core::{Decoded, DeviceId, ExternalDevice, IntegrationName, Timestamp};
 use coap_proto::{Request, Response, Stats};
-use edge::{Formats, Items, LogGate, Tasks, body, properties};
+use edge::{Formats, Items, LogGate, Mailbox, Tasks, body, properties};
 
 use crate::SOURCE;
 use crate::answer::{self, Refused};
 use crate::carrier::Caller;
+use crate::commands::Watch;
 use crate::resource::{Parameter, Resource, Target, Topic, parameter};
 use crate::secure::SecureStats;
 use crate::settings::Settings;
+use crate::streams::{Fates, StreamStats};
 
 /// Answers devices. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +39,8 @@ pub struct Parts {
     pub pipeline: Arc<Pipeline>,
     /// Whose token is whose.
     pub keyring: Arc<Keyring>,
+    /// What devices are asked to do.
+    pub mailbox: Arc<Mailbox>,
     /// For bodies that are not JSON.
     pub formats: Arc<dyn Formats>,
     /// Never the same twice, also not after a restart: the key of an item that has none.
@@ -48,14 +53,38 @@ pub struct Parts {
     pub body_limit: usize,
 }
 
+/// What was counted of CoAP over one carrier.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CarriedStats {
+    /// By the endpoint.
+    pub endpoint: Stats,
+    /// Those who observe now.
+    pub observers: usize,
+}
+
+/// What becomes of a request.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    /// When its sender observes from now on: what it waits for.
+    pub(crate) watch: Option<Box<Watch>>,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self { response, watch: None }
+    }
+}
+
 struct Inner {
     parts: Parts,
     integration: Integration,
     settings: RwLock<Arc<Settings>>,
     counters: Arc<IntegrationCounters>,
     refusal_log: LogGate,
-    stats: Mutex<Stats>,
+    stats: Mutex<CarriedStats>,
     secure_stats: Mutex<SecureStats>,
+    streamed_stats: Mutex<[CarriedStats; 2]>,
+    fates: Fates,
 }
 
 impl CoapApi {
@@ -73,8 +102,18 @@ impl CoapApi {
             counters: counters.clone(),
         };
         let settings = RwLock::new(Arc::new(settings));
-        let (refusal_log, stats, secure_stats) = Default::default();
-        Self(Arc::new(Inner { parts, integration, settings, counters, refusal_log, stats, secure_stats }))
+        let (refusal_log, stats, secure_stats, streamed_stats, fates) = Default::default();
+        Self(Arc::new(Inner {
+            parts,
+            integration,
+            settings,
+            counters,
+            refusal_log,
+            stats,
+            secure_stats,
+            streamed_stats,
+            fates,
+        }))
     }
 
     /// Puts other settings in their place; requests under way end with the old ones. Rates begin anew.
@@ -88,7 +127,7 @@ impl CoapApi {
     }
 
     /// What its endpoint behind UDP has counted, a moment ago.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> CarriedStats {
         *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,11 +136,26 @@ impl CoapApi {
         *self.0.secure_stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was counted over TCP and TLS, a moment ago.
+    pub fn stream_stats(&self) -> StreamStats {
+        let coap = *self.0.streamed_stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = self.0.fates.open.load(Ordering::Relaxed);
+        StreamStats { coap, fates: self.0.fates.counts(), connections }
+    }
+
+    pub(crate) fn set_streamed_stats(&self, is_secure: bool, stats: CarriedStats) {
+        self.0.streamed_stats.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(is_secure)] = stats;
+    }
+
+    pub(crate) fn fates(&self) -> &Fates {
+        &self.0.fates
+    }
+
     pub(crate) fn set_secure_stats(&self, stats: SecureStats) {
         *self.0.secure_stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
-    pub(crate) fn set_stats(&self, stats: Stats) {
+    pub(crate) fn set_stats(&self, stats: CarriedStats) {
         *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
@@ -117,6 +171,18 @@ impl CoapApi {
         &self.0.parts.keyring
     }
 
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.0.parts.pipeline
+    }
+
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.0.parts.mailbox
+    }
+
+    pub(crate) fn source(&self) -> IntegrationName {
+        self.0.parts.source.clone()
+    }
+
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -129,25 +195,32 @@ impl CoapApi {
         self.0.parts.body_limit
     }
 
-    /// Answers a request. Must run to its end, also when the device has gone.
-    pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
+    /// Answers a request, which may ask to observe. Must run to its end, also when the device has gone.
+    pub(crate) async fn answer(&self, request: Request, caller: Caller, observe: bool) -> Answer {
+        match Resource::of(&request) {
+            None => answer::not_found().into(),
+            Some(Resource::Time) => answer::time(&request, self.now()).into(),
+            Some(Resource::Upload(topic, target)) => self.take(&request, caller, topic, target).await.into(),
+            Some(Resource::Commands(target)) => self.answer_commands(request, caller, target, observe).await,
+            Some(Resource::Report(target, command)) => {
+                self.answer_report(&request, caller, (target, command)).await.into()
+            }
+        }
+    }
+
+    async fn take(&self, request: &Request, caller: Caller, topic: Topic, target: Target) -> Response {
         let Parts { pipeline, .. } = &self.0.parts;
-        let (topic, target) = match Resource::of(&request) {
-            None => return answer::not_found(),
-            Some(Resource::Time) => return answer::time(&request, pipeline.clock.wall()),
-            Some(Resource::Upload(topic, target)) => (topic, target),
-        };
         let entered = pipeline.clock.now();
         self.0.counters.received.add(1);
         let _in_flight = self.0.counters.in_flight.enter();
         let number = pipeline.traces.next_request();
         let (received_at, source) = (pipeline.clock.wall(), self.0.parts.source.clone());
         let mut tracer = Tracer::start(number, source, received_at, entered);
-        let arrived = match self.admit(&request, caller, topic, target).await {
+        let arrived = match self.admit(request, caller, topic, &target).await {
             Ok((device, media_type, key)) => {
                 tracer.step(Step::Authenticated, pipeline.clock.now());
                 tracer.trace_mut().device = Some(device.clone());
-                Arrived { request: &request, topic, device, media_type, key, received_at }
+                Arrived { request, topic, device, media_type, key, received_at }
             }
             Err(refused) => return self.refuse(tracer, refused),
         };
@@ -169,20 +242,13 @@ impl CoapApi {
         request: &Request,
         caller: Caller,
         topic: Topic,
-        target: Target,
+        target: &Target,
     ) -> Result<(DeviceId, &'static str, Option<String>), Refused> {
         if !topic.takes(request.code) {
             return Err(answer::method());
         }
-        let own = self.device(request, caller).await?;
-        match target {
-            Target::Named(None) => return Err(answer::unknown_device()),
-            Target::Named(Some(named)) if named != own => return Err(answer::out_of_scope()),
-            Target::Named(Some(_)) | Target::Own => {}
-        }
-        if let Some(rate) = &self.settings().rate {
-            rate.admit(&own.to_shared()).map_err(answer::overload)?;
-        }
+        let own = self.identify(request, caller, target).await?;
+        self.within_rate(&own)?;
         // There is always something to add to, and it has no entity tag.
         request.preconditions(Some(b"")).map_err(answer::precondition)?;
         let media_type = topic.media_type(request.content_format()).ok_or_else(answer::format)?;
@@ -191,9 +257,47 @@ impl CoapApi {
             Parameter::One(key) if !key.is_empty() => Some(key.to_owned()),
             Parameter::One(_) | Parameter::Several => return Err(answer::bad_key()),
         };
+        self.within_limit(request)?;
+        Ok((own, media_type, key))
+    }
+
+    /// The device that asks, when what it asks for is its own.
+    pub(crate) async fn identify(
+        &self,
+        request: &Request,
+        caller: Caller,
+        target: &Target,
+    ) -> Result<DeviceId, Refused> {
+        let own = self.device(request, caller).await?;
+        match target {
+            Target::Named(None) => Err(answer::unknown_device()),
+            Target::Named(Some(named)) if *named != own => Err(answer::out_of_scope()),
+            Target::Named(Some(_)) | Target::Own => Ok(own),
+        }
+    }
+
+    pub(crate) fn within_rate(&self, device: &DeviceId) -> Result<(), Refused> {
+        match &self.settings().rate {
+            Some(rate) => rate.admit(&device.to_shared()).map_err(answer::overload),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn within_limit(&self, request: &Request) -> Result<(), Refused> {
         match request.body.len() > self.0.parts.body_limit {
             true => Err(answer::too_large(self.0.parts.body_limit)),
-            false => Ok((own, media_type, key)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the registry lets the device in.
+    pub(crate) async fn registered(&self, device: &DeviceId, at: Timestamp) -> Result<(), Refused> {
+        let Integration { name, devices, .. } = &self.0.integration;
+        let external = ExternalDevice::new(device.as_str());
+        match self.0.parts.pipeline.registrar.resolve(name, devices, &external, at).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
+            Err(error) => Err(store_failed(&error)),
         }
     }
 
@@ -220,14 +324,8 @@ impl CoapApi {
             Topic::Properties => properties::read(body),
         };
         let items = items.map_err(|fault| answer::faulty(&fault))?;
-        let Integration { name, devices, .. } = &self.0.integration;
-        let external = ExternalDevice::new(arrived.device.as_str());
-        let registrar = &self.0.parts.pipeline.registrar;
-        match registrar.resolve(name, devices, &external, arrived.received_at).await {
-            Ok(Ok(_)) => Ok(items),
-            Ok(Err((reason, _))) => Err(answer::not_admitted(reason)),
-            Err(error) => Err(store_failed(&error)),
-        }
+        self.registered(&arrived.device, arrived.received_at).await?;
+        Ok(items)
     }
 
     async fn deliver(&self, arrived: &Arrived<'_>, items: Items, tracer: Tracer) -> Response {
@@ -243,7 +341,7 @@ impl CoapApi {
         answer::verdicts(&self.0.parts.pipeline.accept(intake).await)
     }
 
-    fn refuse(&self, tracer: Tracer, refused: Refused) -> Response {
+    pub(crate) fn refuse(&self, tracer: Tracer, refused: Refused) -> Response {
         let Refused { refusal, response, detail } = refused;
         self.0.counters.refuse(refusal);
         if let Some(suppressed) = self.0.refusal_log.admit(self.0.parts.pipeline.clock.now()) {
@@ -283,7 +381,7 @@ impl Arrived<'_> {
     }
 }
 
-fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
+pub(crate) fn store_failed(error: &bridge_core::ports::StoreError) -> Refused {
     tracing::warn!(%error, "a device could not be looked up");
     answer::unavailable()
 }

@@ -1,11 +1,13 @@
-//! Devices that speak CoAP over UDP or DTLS: telemetry and properties become uplinks. [`CoapApi`] answers requests, [`serve`] and
-//! [`serve_secure`] run a socket around an endpoint of `coap-proto`; the other modules are their parts. Not here: DTLS itself
-//! (`dtls`), CoAP over TCP and WebSocket,
-//! anything towards a device, and what happens to an uplink afterwards (`bridge-core`).
+//! Devices that speak CoAP over UDP, DTLS, TCP or TLS: telemetry and properties become uplinks, and commands wait for them or are told to
+//! those who observe. [`CoapApi`] answers requests, [`serve`], [`serve_secure`] and [`serve_streams`] run sockets
+//! around an endpoint of `coap-proto`; the other modules are their parts. Not here: DTLS itself (`dtls`), the life of a command and what happens to an
+//! uplink afterwards (`bridge-core`).
 
 mod answer;
 mod api;
 mod carrier;
+mod commands;
+mod observe;
 mod psk;
 mod random;
 mod resource;
@@ -13,14 +15,18 @@ mod saved;
 mod secure;
 mod server;
 mod settings;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod work;
 
-pub use api::{CoapApi, Parts};
+pub use api::{CarriedStats, CoapApi, Parts};
 pub use coap_proto::Stats;
 pub use secure::{Associations, SecureStats};
 pub use server::{Closing, serve, serve_secure};
 pub use settings::Settings;
+pub use streams::tls::{Tls, TlsError, TlsPem};
+pub use streams::{Fate, StreamStats, serve_streams};
 
 /// The source of messages that came this way, and the label of its counters and traces.
 pub const SOURCE: &str = "coap";

@@ -1,13 +1,15 @@
 //! What a request is about: its path, and the parameters of its query. Not here: what is done there.
 
 use bridge_core::DeviceId;
+use bridge_core::command::CommandId;
 use coap_proto::link_format::Link;
 use coap_proto::{Code, Request};
 
 /// `text/plain;charset=utf-8`, and the other content formats of this API (registry "CoAP Content-Formats").
 pub(crate) const TEXT: u16 = 0;
 const OCTETS: u16 = 42;
-const JSON: u16 = 50;
+/// `application/json`.
+pub(crate) const JSON: u16 = 50;
 /// `application/cbor`.
 pub(crate) const CBOR: u16 = 60;
 
@@ -27,6 +29,10 @@ const PROPERTIES: &[(u16, &str)] = &[(JSON, "application/json"), (52, "applicati
 pub(crate) enum Resource {
     /// What devices say.
     Upload(Topic, Target),
+    /// What they are asked to do.
+    Commands(Target),
+    /// What became of a command; none when no command can have that id.
+    Report(Target, Option<CommandId>),
     /// What time it is.
     Time,
 }
@@ -56,6 +62,10 @@ impl Resource {
             ["telemetry"] => Some(Self::Upload(Topic::Telemetry, Target::Own)),
             ["p", id] => Some(Self::Upload(Topic::Properties, named(id))),
             ["properties"] => Some(Self::Upload(Topic::Properties, Target::Own)),
+            ["commands"] => Some(Self::Commands(Target::Own)),
+            ["c", id] => Some(Self::Commands(named(id))),
+            ["commands", command] => Some(Self::Report(Target::Own, CommandId::parse(command).ok())),
+            ["c", id, command] => Some(Self::Report(named(id), CommandId::parse(command).ok())),
             ["time"] => Some(Self::Time),
             _ => None,
         }
@@ -106,6 +116,7 @@ pub(crate) fn links() -> Vec<Link> {
     vec![
         Link { ct: formats(TELEMETRY), ..Link::new("/telemetry") },
         Link { ct: formats(PROPERTIES), ..Link::new("/properties") },
+        Link { ct: vec![JSON], observable: true, ..Link::new("/commands") },
         Link { ct: vec![TEXT, CBOR], ..Link::new("/time") },
     ]
 }
@@ -118,12 +129,17 @@ mod tests {
     fn paths_name_resources() {
         let upload = |topic, target| Some(Resource::Upload(topic, target));
         let named = |id| Target::Named(DeviceId::parse(id).ok());
+        let command = CommandId::from_bytes([10; 16]);
         for (path, resource) in [
             ("/t/d1", upload(Topic::Telemetry, named("d1"))),
             ("/t/a b", upload(Topic::Telemetry, Target::Named(None))),
             ("/telemetry", upload(Topic::Telemetry, Target::Own)),
             ("/p/d1", upload(Topic::Properties, named("d1"))),
             ("/properties", upload(Topic::Properties, Target::Own)),
+            ("/commands", Some(Resource::Commands(Target::Own))),
+            ("/c/d1", Some(Resource::Commands(named("d1")))),
+            ("/commands/17", Some(Resource::Report(Target::Own, None))),
+            (&format!("/c/d1/{}", "0a".repeat(16)), Some(Resource::Report(named("d1"), Some(command)))),
             ("/time", Some(Resource::Time)),
             ("/t", None),
             ("/t/d1/x", None),

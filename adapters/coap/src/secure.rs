@@ -12,8 +12,8 @@ use coap_proto::{Endpoint, Message, Transmit, Type};
 use dtls::{Config, ConnectionIds, Event, Identity, Limits, RequestId, SendError, Server, SessionId};
 use tokio::sync::mpsc;
 
-use crate::api::CoapApi;
-use crate::carrier::{Caller, Carrier};
+use crate::api::{CarriedStats, CoapApi};
+use crate::carrier::{Caller, Carrier, Datagrams};
 use crate::psk::{self, Key};
 use crate::{random, saved};
 
@@ -31,7 +31,7 @@ pub struct Associations {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SecureStats {
     /// Of CoAP.
-    pub coap: coap_proto::Stats,
+    pub coap: CarriedStats,
     /// Of DTLS.
     pub dtls: dtls::Stats,
     /// What is held now.
@@ -177,10 +177,6 @@ fn config(node: u8) -> Config {
 impl Carrier for Secure {
     type Peer = SessionId;
 
-    fn take(&mut self, now: Instant, _: &mut Endpoint<SessionId>, from: SocketAddr, datagram: &[u8]) {
-        self.dtls.handle_datagram(now, from, datagram);
-    }
-
     fn carry(&mut self, message: Transmit<SessionId>) {
         match self.dtls.send(message.peer, &message.payload) {
             Ok(()) => {
@@ -200,10 +196,6 @@ impl Carrier for Secure {
                 self.not_sent.1 += 1;
             }
         }
-    }
-
-    fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
-        self.dtls.poll_transmit().map(|transmit| (transmit.peer, transmit.payload))
     }
 
     fn settle(&mut self, now: Instant, endpoint: &mut Endpoint<SessionId>) {
@@ -244,16 +236,6 @@ impl Carrier for Secure {
         self.dtls.handle_timeout(now);
     }
 
-    async fn answered(&mut self) {
-        // It has a sender of its own, so that there is always another.
-        let Some(Found { request, identity, key }) = self.found.1.recv().await else { return };
-        match &key {
-            Some(key) => drop(self.proving.insert(identity, key.created)),
-            None => drop(self.proving.remove(&identity)),
-        }
-        self.dtls.provide_key(Instant::now(), request, key.as_ref().map(|key| &key.psk));
-    }
-
     fn caller(&self, peer: &SessionId) -> BoxFuture<'static, Caller> {
         let Some(Proven { identity, created }) = self.proven.get(peer) else {
             return Box::pin(std::future::ready(Caller::Revoked));
@@ -267,10 +249,31 @@ impl Carrier for Secure {
         self.forget(now, endpoint, *peer);
     }
 
-    fn report(&self, api: &CoapApi, endpoint: &Endpoint<SessionId>) {
+    fn report(&self, api: &CoapApi, endpoint: &Endpoint<SessionId>, observers: usize) {
         let (unconfirmed, unsent) = self.not_sent;
-        let (coap, dtls, held) = (endpoint.stats(), self.dtls.stats(), self.dtls.held());
+        let (dtls, held) = (self.dtls.stats(), self.dtls.held());
+        let coap = CarriedStats { endpoint: endpoint.stats(), observers };
         api.set_secure_stats(SecureStats { coap, dtls, held, unconfirmed, unsent, crowded: self.crowded });
+    }
+}
+
+impl Datagrams for Secure {
+    fn take(&mut self, now: Instant, _: &mut Endpoint<SessionId>, from: SocketAddr, datagram: &[u8]) {
+        self.dtls.handle_datagram(now, from, datagram);
+    }
+
+    fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+        self.dtls.poll_transmit().map(|transmit| (transmit.peer, transmit.payload))
+    }
+
+    async fn answered(&mut self) {
+        // It has a sender of its own, so that there is always another.
+        let Some(Found { request, identity, key }) = self.found.1.recv().await else { return };
+        match &key {
+            Some(key) => drop(self.proving.insert(identity, key.created)),
+            None => drop(self.proving.remove(&identity)),
+        }
+        self.dtls.provide_key(Instant::now(), request, key.as_ref().map(|key| &key.psk));
     }
 }
 

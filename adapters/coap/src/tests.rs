@@ -2,7 +2,9 @@
 //! test says otherwise: what was accepted is in the outbox, and can be looked at. Not here: real codecs, a real store, the
 //! binary (`tests/tests/coap.rs`).
 
+mod observe;
 mod secure;
+mod streams;
 mod world;
 
 use bridge_core::counters::Refusal;
@@ -222,7 +224,7 @@ async fn rubbish_is_survived() {
     device.send(&[0x40; 60_000]).await;
     device.drain().await;
     assert_eq!(device.ask(post(&uri("/t/d1"), JSON, br#"{"a":1}"#)).await.code, Code::CHANGED);
-    assert!(world.api.stats().not_coap > 0);
+    assert!(world.api.stats().endpoint.not_coap > 0);
 }
 
 #[tokio::test]

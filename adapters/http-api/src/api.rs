@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use bridge_core::commands::Dispatcher;
 use bridge_core::counters::{Counter, IntegrationCounters, Refusal};
 use bridge_core::keyring::Keyring;
 use bridge_core::naming::{Case, NamingRule};
@@ -20,20 +19,19 @@ use bridge_core::{
     Decoded, DeviceId, ExternalDevice, IntegrationName, MessageId, Reason, Timestamp, Verdict,
 };
 use bytes::Bytes;
-use edge::{Fault, Formats, Items, properties};
+use edge::waiters::Waiters;
+use edge::{Fault, Formats, Items, Mailbox, mailbox, properties};
 use http::request::Parts as Head;
 use http_edge::{LogGate, Problem, Refused, Tasks, body, refused};
 use serde_json::Value;
 
 use crate::answer::{self, Named};
 use crate::caller::{AZURE_CHALLENGE, CHALLENGE, Caller, Denied, Doorman};
-use crate::mailbox::Mailbox;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::signed::{BodyDigest, Replays};
 use crate::stateful::{Callbacks, Place, Resource};
-use crate::waiters::Waiters;
-use crate::{INTEGRATION, azure, commands, mailbox};
+use crate::{INTEGRATION, azure, commands};
 
 /// Answers devices and gateways. Cheap to clone.
 #[derive(Clone)]
@@ -48,7 +46,7 @@ pub struct Parts {
     /// Whose token is whose.
     pub keyring: Arc<Keyring>,
     /// What devices are asked to do.
-    pub commands: Arc<Dispatcher>,
+    pub mailbox: Arc<Mailbox>,
     /// Where devices have their events sent.
     pub callbacks: Callbacks,
     /// For bodies that are not JSON.
@@ -63,9 +61,8 @@ pub struct Parts {
 
 pub(crate) struct Inner {
     pub(crate) parts: Parts,
-    pub(crate) mailbox: Mailbox,
     /// Who waits for what is wanted of a device.
-    wishers: Waiters,
+    wishers: Arc<Waiters>,
     current: RwLock<Arc<Current>>,
     pub(crate) counters: Arc<IntegrationCounters>,
     refusal_log: LogGate,
@@ -90,11 +87,9 @@ impl DeviceApi {
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let counters = Arc::new(IntegrationCounters::default());
         let current = RwLock::new(Arc::new(Current::new(&parts.name, &counters, settings)));
-        let mailbox = Mailbox::new(parts.commands.clone());
         let replays = Mutex::new(Replays::new(seconds(parts.pipeline.clock.wall())));
         Self(Arc::new(Inner {
             parts,
-            mailbox,
             wishers: Waiters::new(),
             current,
             counters,
@@ -132,7 +127,7 @@ impl DeviceApi {
 
     /// From now on no request waits for commands: the bridge is going down.
     pub fn set_closing(&self) {
-        self.0.mailbox.close();
+        self.0.parts.mailbox.close();
         self.0.wishers.close();
     }
 
@@ -427,7 +422,7 @@ impl DeviceApi {
 impl Inner {
     /// The commands for the answer to telemetry; none when the store failed, which costs the telemetry nothing.
     async fn offered(&self, device: &DeviceId) -> Option<Value> {
-        match self.mailbox.offer(device).await {
+        match self.parts.mailbox.offer(device).await {
             Ok(commands) => Some(mailbox::write(&commands)),
             Err(error) => {
                 tracing::warn!(%error, %device, "commands could not be looked up");

@@ -1,26 +1,25 @@
 //! `GET …/commands` and `POST …/commands/ID/result`: a device or gateway asks for its commands, and reports on them. Not
-//! here: waiting ([`crate::mailbox`]), commands in the answer to telemetry ([`crate::api`]).
+//! here: waiting (`edge`), commands in the answer to telemetry ([`crate::api`]).
 
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bridge_core::DeviceId;
-use bridge_core::command::{Again, Cause, CauseCode, Command, CommandId, CommandState, Report, Reported};
-use bridge_core::commands::Target;
+use bridge_core::command::{Command, CommandId, Report};
 use bridge_core::counters::Refusal;
 use bridge_core::trace::Tracer;
 use bytes::Bytes;
+use edge::mailbox::{self, Said, read_report};
+use edge::waiters::Crowded;
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode, header};
 use http_edge::{Problem, Refused, body, refused};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::answer;
 use crate::api::{Current, DeviceApi, store_failed};
-use crate::mailbox;
 use crate::route::Route;
-use crate::waiters::{self, Crowded};
-use edge::{Fault, body as json_body, member};
+use crate::wait;
 
 /// What a device is told to wait when too many do.
 const CROWDED: Duration = Duration::from_secs(30);
@@ -84,7 +83,7 @@ impl DeviceApi {
     }
 
     async fn hand_out(&self, device: &DeviceId, wait: Duration) -> Result<Response, Refused> {
-        let (mailbox, clock) = (&self.0.mailbox, &self.0.parts.pipeline.clock);
+        let (mailbox, clock) = (&self.0.parts.mailbox, &self.0.parts.pipeline.clock);
         let commands = if wait.is_zero() {
             mailbox.offer(device).await
         } else {
@@ -105,21 +104,19 @@ impl DeviceApi {
         command: CommandId,
         report: Report,
     ) -> Result<Response, Refused> {
-        let done = matches!(report, Report::Acknowledged { .. });
-        let said = self.0.mailbox.dispatcher.report(device, &Target::Command(command), report).await;
+        let said = self.0.parts.mailbox.report(device, command, report).await;
         match said.map_err(|error| store_failed(&error))? {
-            None => Err(unknown_command()),
-            Some((_, Reported::Applied)) => Ok(StatusCode::NO_CONTENT.into_response()),
-            Some((command, _)) if said_before(&command, done) => Ok(StatusCode::NO_CONTENT.into_response()),
-            Some((command, _)) => Err(too_late(&command)),
+            Said::Unknown => Err(unknown_command()),
+            Said::Taken => Ok(StatusCode::NO_CONTENT.into_response()),
+            Said::TooLate(command) => Err(too_late(&command)),
         }
     }
 }
 
 /// How long a request asks to wait.
 pub(crate) fn wait_of(head: &Head) -> Result<Duration, Refused> {
-    let wait = waiters::asked(head.uri.query().unwrap_or_default());
-    wait.ok_or_else(|| refused(Refusal::Malformed, Problem::malformed(waiters::BAD_WAIT)))
+    let wait = wait::asked(head.uri.query().unwrap_or_default());
+    wait.ok_or_else(|| refused(Refusal::Malformed, Problem::malformed(wait::BAD_WAIT)))
 }
 
 /// Too many wait already.
@@ -137,44 +134,6 @@ pub(crate) fn are_preferred(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Reads `{"status": "done" | "failed", "result": …, "reason": "…"}`.
-fn read_report(body: &[u8]) -> Result<Report, Fault> {
-    let Value::Object(mut fields) = json_body::json(body)? else {
-        return Err(Fault::at("", "must be an object with a status"));
-    };
-    let status = fields.remove("status");
-    let result = fields.remove("result");
-    let reason = match fields.remove("reason") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(reason)) => Some(reason),
-        Some(_) => return Err(Fault::at("/reason", "must be text")),
-    };
-    if let Some(key) = fields.keys().next() {
-        return Err(Fault::at(member("", key), "is not known; there are status, result, reason"));
-    }
-    match status.as_ref().and_then(Value::as_str) {
-        Some("done") => Ok(Report::Acknowledged { result: result.filter(|result| !result.is_null()) }),
-        Some("failed") => {
-            let cause = match reason {
-                Some(reason) => Cause::new(CauseCode::Rejected, reason),
-                None => CauseCode::Rejected.into(),
-            };
-            Ok(Report::Failed { cause, again: Again::Never })
-        }
-        _ => Err(Fault::at("/status", "must be \"done\" or \"failed\"")),
-    }
-}
-
-/// Whether the device has said that already.
-fn said_before(command: &Command, done: bool) -> bool {
-    let rejected = || command.cause().is_some_and(|cause| cause.code == CauseCode::Rejected);
-    match command.state() {
-        CommandState::Acknowledged => done,
-        CommandState::Failed | CommandState::Unknown => !done && rejected(),
-        _ => false,
-    }
-}
-
 fn unknown_command() -> Refused {
     let detail = "This device has no command of this id.";
     let problem = Problem::new(StatusCode::NOT_FOUND, "unknown-command", "Unknown command", detail);
@@ -182,11 +141,7 @@ fn unknown_command() -> Refused {
 }
 
 fn too_late(command: &Command) -> Refused {
-    let state = command.state();
-    let detail = match command.attempts() {
-        0 => format!("The command was not given to the device yet: it is {state}."),
-        _ => format!("The command is over: it is {state}."),
-    };
+    let (state, detail) = (command.state(), mailbox::too_late(command));
     let problem = Problem::new(StatusCode::CONFLICT, "command-over", "Command is over", detail);
     refused(Refusal::Malformed, problem.member("state", state.as_str()))
 }
@@ -209,30 +164,5 @@ mod tests {
             assert_eq!(are_preferred(&headers), wanted, "{value}");
         }
         assert!(!are_preferred(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn reports_say_done_or_failed() {
-        let done = |result| Ok(Report::Acknowledged { result });
-        let failed = |cause| Ok(Report::Failed { cause, again: Again::Never });
-        assert_eq!(read_report(br#"{"status":"done"}"#), done(None));
-        assert_eq!(read_report(br#"{"status":"done","result":null}"#), done(None));
-        assert_eq!(read_report(br#"{"status":"done","result":[1]}"#), done(Some(json!([1]))));
-        assert_eq!(read_report(br#"{"status":"failed"}"#), failed(CauseCode::Rejected.into()));
-        assert_eq!(
-            read_report(br#"{"status":"failed","reason":"jammed"}"#),
-            failed(Cause::new(CauseCode::Rejected, "jammed"))
-        );
-        for (body, pointer) in [
-            ("[]", ""),
-            ("{}", "/status"),
-            (r#"{"status":"maybe"}"#, "/status"),
-            (r#"{"status":"failed","reason":7}"#, "/reason"),
-            (r#"{"status":"done","a/b":1}"#, "/a~1b"),
-        ] {
-            let fault = read_report(body.as_bytes()).unwrap_err();
-            assert!(!fault.is_syntax && fault.pointer == pointer, "{body}: {fault:?}");
-        }
-        assert!(read_report(b"{").unwrap_err().is_syntax);
     }
 }

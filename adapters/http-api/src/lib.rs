@@ -9,7 +9,6 @@ mod azure;
 mod caller;
 mod certificate;
 mod commands;
-mod mailbox;
 mod pattern;
 mod route;
 mod settings;
@@ -17,7 +16,7 @@ mod signed;
 mod stateful;
 #[cfg(test)]
 mod tests;
-mod waiters;
+mod wait;
 
 pub use api::{DeviceApi, Parts};
 pub use certificate::{CertificateDevice, CertificateForm, ClientCertificates, fingerprint, pem};

@@ -174,12 +174,16 @@ impl World {
         let storing = delivery.clone();
         tokio::spawn(async move { storing.run_store().await });
         let counter = AtomicU8::new(0);
-        let dispatcher = commands::dispatcher(&store, &clock);
+        let dispatcher = bridge_core::testing::mailboxes(
+            &IntegrationName::parse(INTEGRATION).unwrap(),
+            store.clone(),
+            clock.clone(),
+        );
         let told = Arc::default();
         let parts = Parts {
             name: IntegrationName::parse(INTEGRATION).unwrap(),
             pipeline: pipeline.clone(),
-            commands: dispatcher.clone(),
+            mailbox: Arc::new(edge::Mailbox::new(dispatcher.clone())),
             callbacks: stateful::callbacks(&store, &told),
             keyring: Arc::new(Keyring::open(store.clone()).await.unwrap()),
             formats: Arc::new(Bytes),

@@ -314,7 +314,7 @@ impl Dispatcher {
         Err(contended())
     }
 
-    /// Completes when a command for the device arrives after this call. Ask for this first, then [`take`](Self::take).
+    /// Completes when a command for the device arrives after this call, or one is reported on. Ask for this first, then [`take`](Self::take).
     pub fn arrival(&self, device: &DeviceId) -> oneshot::Receiver<()> {
         self.arrivals.wait(device)
     }
@@ -429,6 +429,8 @@ impl Dispatcher {
         let said = self.change(id, say).await?;
         if let Some((command, Reported::Applied)) = &said {
             self.kicks.kick(&command.device);
+            // What is over makes room for the next one.
+            self.arrivals.wake(&command.device);
         }
         Ok(said)
     }

@@ -18,6 +18,7 @@ use bridge_core::registrar::Registrar;
 use bridge_core::trace::Traces;
 use bridge_core::twin::{TwinKeeper, TwinLimits};
 use codec::CodecSet;
+use edge::Mailbox;
 use http_api::{DeviceApi, Formats, Parts};
 use mqtt_hub::dialects::{Encoding as HubEncoding, MqttDialect};
 use mqtt_hub::{Credentials, HubAddress, HubConfig, MqttHub, Pem, Protocol as HubProtocol, Secret, TlsPem};
@@ -148,13 +149,14 @@ impl App {
         receiver.serve_mailboxes(Arc::new(commands.clone()));
         let keyring = Arc::new(Keyring::open(store.clone()).await?);
         let formats: Arc<dyn Formats> = Arc::new(BodyFormats::new()?);
-        let coap = coap::api(config, (&pipeline, &keyring, &formats), receiver.tasks())?;
+        let mailbox = Arc::new(Mailbox::new(commands.dispatcher.clone()));
+        let coap = coap::api(config, (&pipeline, &keyring, &formats, &mailbox), receiver.tasks())?;
         commands.ways.announced().load().await?;
         receiver.tell_announcements(commands.ways.announced().clone());
         let parts = Parts {
             name: IntegrationName::parse(http_api::INTEGRATION)?,
             pipeline: pipeline.clone(),
-            commands: commands.dispatcher.clone(),
+            mailbox,
             callbacks: callbacks.for_routes(),
             keyring,
             formats,
@@ -249,8 +251,8 @@ impl App {
         self.front.clone()
     }
 
-    /// What answers CoAP, for [`serve_coap`](crate::serve_coap) and [`serve_coap_dtls`](crate::serve_coap_dtls); none when
-    /// neither is wanted.
+    /// What answers CoAP, for [`serve_coap`](crate::serve_coap), [`serve_coap_dtls`](crate::serve_coap_dtls) and
+    /// [`serve_coap_streams`](crate::serve_coap_streams); none when none of them is wanted.
     pub fn coap(&self) -> Option<CoapApi> {
         self.coap.clone()
     }

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use ::coap::{CoapApi, Parts, SecureStats, Settings, Stats};
+use ::coap::{CarriedStats, CoapApi, Fate, Parts, SecureStats, Settings, StreamStats, Tls, TlsPem};
 use anyhow::Context;
 use bridge_core::IntegrationName;
 use bridge_core::keyring::Keyring;
 use bridge_core::pipeline::Pipeline;
+use edge::Mailbox;
 use http_api::Formats;
 use webhook::receiver::Tasks;
 
@@ -25,10 +26,10 @@ pub(crate) fn settings(config: &Config) -> Settings {
 /// When the system gives no random numbers.
 pub(crate) fn api(
     config: &Config,
-    (pipeline, keyring, formats): (&Arc<Pipeline>, &Arc<Keyring>, &Arc<dyn Formats>),
+    (pipeline, keyring, formats, mailbox): (&Arc<Pipeline>, &Arc<Keyring>, &Arc<dyn Formats>, &Arc<Mailbox>),
     tasks: &Tasks,
 ) -> anyhow::Result<Option<CoapApi>> {
-    if !config.coap.enabled && config.coap.dtls.is_none() {
+    if !config.coap.is_served() {
         return Ok(None);
     }
     let mut seed = [0; 32];
@@ -38,6 +39,7 @@ pub(crate) fn api(
         source: IntegrationName::parse(::coap::SOURCE)?,
         pipeline: pipeline.clone(),
         keyring: keyring.clone(),
+        mailbox: mailbox.clone(),
         formats: formats.clone(),
         unique: device_api::unique_keys()?,
         seed,
@@ -50,13 +52,40 @@ pub(crate) fn api(
 /// What the endpoints have counted, as Prometheus text.
 pub(crate) fn metrics(api: &CoapApi) -> String {
     let secure = api.secure_stats();
-    let mut page = coap_metrics([api.stats(), secure.coap]);
+    let streams = api.stream_stats();
+    let [tcp, tls] = streams.coap;
+    let mut page = coap_metrics([api.stats(), secure.coap, tcp, tls]);
     page += &dtls_metrics(&secure);
+    page += &stream_metrics(&streams);
     page
 }
 
-fn coap_metrics(both: [Stats; 2]) -> String {
-    let counted = both.map(|stats| {
+/// TLS of `coap.tls`; none when it is not served.
+///
+/// # Errors
+/// When its files cannot be used.
+pub fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let Some(tls) = &config.coap.tls else { return Ok(None) };
+    let pem = TlsPem {
+        certificates: tls.certificate.pem.expose(),
+        key: tls.key.pem.expose(),
+        client_authorities: tls.client_authorities.as_ref().map(|file| file.pem.expose()),
+    };
+    Tls::new(&pem).map(Some).context("coap.tls")
+}
+
+fn stream_metrics(streams: &StreamStats) -> String {
+    let fates = Fate::ALL.map(Fate::as_str).into_iter().zip(streams.fates);
+    counter(
+        "bridge_coap_connections_total",
+        "CoAP connections over TCP and TLS, by what became of them.",
+        fates,
+    ) + &gauge("bridge_coap_connections", "CoAP connections over TCP and TLS.", streams.connections)
+}
+
+fn coap_metrics(carried: [CarriedStats; 4]) -> String {
+    let observers: usize = carried.iter().map(|carried| carried.observers).sum();
+    let counted = carried.map(|CarriedStats { endpoint: stats, .. }| {
         [
             ("received", stats.received),
             ("sent", stats.sent),
@@ -75,8 +104,10 @@ fn coap_metrics(both: [Stats; 2]) -> String {
             ("transfer-lost", stats.transfers_lost),
         ]
     });
-    let sums = counted[0].iter().zip(&counted[1]).map(|((kind, plain), (_, secure))| (*kind, plain + secure));
+    let sum = |at: usize| -> u64 { counted.iter().map(|counts| counts[at].1).sum() };
+    let sums = counted[0].iter().enumerate().map(|(at, (kind, _))| (*kind, sum(at)));
     counter("bridge_coap_messages_total", "CoAP messages, by what became of them; some count twice.", sums)
+        + &gauge("bridge_coap_observers", "Devices that observe their commands over CoAP.", observers)
 }
 
 fn dtls_metrics(secure: &SecureStats) -> String {
@@ -124,10 +155,13 @@ fn dtls_metrics(secure: &SecureStats) -> String {
         ("bridge_dtls_associations", "DTLS associations.", held.sessions),
         ("bridge_dtls_handshakes", "DTLS handshakes under way.", held.handshakes),
     ] {
-        // Writing to a String cannot fail.
-        let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {held}");
+        page += &gauge(name, help, held);
     }
     page
+}
+
+fn gauge(name: &str, help: &str, held: usize) -> String {
+    format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {held}\n")
 }
 
 fn counter(name: &str, help: &str, kinds: impl IntoIterator<Item = (&'static str, u64)>) -> String {

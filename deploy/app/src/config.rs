@@ -49,7 +49,7 @@ pub use bridge::{Bridge, StoreKind};
 pub use broker::{Broker, ClientCertificate, Credentials, Remote, Tls};
 pub use cidr::{Cidr, CidrError};
 pub use client_certificates::ClientCertificates;
-pub use coap::{Coap, Dtls};
+pub use coap::{Coap, CoapTls, Dtls};
 pub use codecs::CodecConfig;
 pub use commands::Commands;
 pub use connector::{
@@ -217,7 +217,7 @@ impl Config {
                 &codecs,
             ),
             devices_api: DevicesApi::read(root.section("devices_api"), &codecs),
-            coap: Coap::read(root.section("coap")),
+            coap: Coap::read(root.section("coap"), surroundings),
             gateways: Gateway::read_all(&root.section("gateways"), surroundings),
             azure_bridge: AzureBridge::read(root.section("azure_bridge"), surroundings),
             codecs,
@@ -228,6 +228,8 @@ impl Config {
         if let Broker::Embedded { listen } = config.hub.broker {
             listeners.push(("hub", "hub.embedded.listen", listen));
         }
+        listeners.extend(config.coap.tcp.map(|listen| ("coap", "coap.tcp", listen)));
+        listeners.extend(config.coap.tls.as_ref().map(|tls| ("coap", "coap.tls.listen", tls.listen)));
         for (index, (section, name, address)) in listeners.iter().enumerate() {
             for (other_section, other, same) in &listeners[..index] {
                 if address == same && address.port() != 0 {

@@ -26,9 +26,10 @@ mod store;
 pub mod tryout;
 mod twins;
 
-pub use ::coap::{Closing, CoapApi, serve as serve_coap};
+pub use ::coap::{Closing, CoapApi, serve as serve_coap, serve_streams as serve_coap_streams};
 pub use assemble::{App, mqtt_hub, operator_token_path};
 pub use clock::SystemClock;
+pub use coap::tls as coap_tls;
 pub use coap_dtls::serve as serve_coap_dtls;
 pub use seal::seal;
 pub use server::{Front, ServerLimits, serve};

@@ -102,7 +102,7 @@ impl Running {
     }
 }
 
-/// Over UDP, over DTLS, both or neither.
+/// Over UDP, DTLS, TCP and TLS: each of them, or none.
 async fn start_coap(
     config: &Config,
     app: &App,
@@ -123,6 +123,15 @@ async fn start_coap(
                 tracing::error!(error = format!("{error:#}"), "CoAP over DTLS is not served");
             }
         }));
+    }
+    let tls = app::coap_tls(config)?;
+    let secure = config.coap.tls.as_ref().map(|settings| settings.listen);
+    for (listen, tls, name) in [(config.coap.tcp, None, "coap.tcp"), (secure, tls, "coap.tls")] {
+        let Some(listen) = listen else { continue };
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {listen} ({name})"))?;
+        tracing::info!(address = %listener.local_addr()?, name, "CoAP");
+        servers.push(tokio::spawn(app::serve_coap_streams(listener, tls, api.clone(), closing())));
     }
     Ok(servers)
 }

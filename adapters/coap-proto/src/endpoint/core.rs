@@ -125,6 +125,12 @@ impl<P: Clone + Eq + Hash> Core<P> {
 
     /// Sends a message with an id of ours as soon as it may.
     pub(crate) fn submit(&mut self, now: Instant, peer: &P, outgoing: Outgoing) -> Result<(), SendError> {
+        if self.config.stream {
+            let Outgoing { message, owner, .. } = outgoing;
+            self.started.push((owner, 0, Type::NonConfirmable));
+            self.transmit(peer.clone(), message.encode_stream());
+            return Ok(());
+        }
         let limit = self.config.limits.queue_per_peer;
         if self.sender(now, peer).is_none_or(|sender| sender.queue.len() >= limit) {
             return Err(SendError::Busy);

@@ -10,13 +10,14 @@ mod snapshots;
 mod transfer;
 mod uploads;
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Instant;
 
 use crate::echo::Echo;
 use crate::event::{Ended, Event, Failure, Handle, Transmit};
 use crate::rate::Buckets;
-use crate::{Config, Stats};
+use crate::{Config, Message, Stats};
 
 use self::client::Client;
 use self::core::{Core, Owner, Task};
@@ -41,6 +42,8 @@ pub struct Endpoint<P> {
     observers: Observers<P>,
     echo: Echo<P>,
     rates: Buckets<P>,
+    /// The longest message of peers behind streams that have said so.
+    message_limits: HashMap<P, usize>,
     start: Instant,
 }
 
@@ -96,6 +99,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             observers: Observers::new(),
             echo,
             rates: Buckets::new(),
+            message_limits: HashMap::new(),
             start: now,
         }
     }
@@ -116,6 +120,23 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
     pub fn handle_multicast(&mut self, now: Instant, peer: P, bytes: &[u8]) {
         self.receive(now, peer, bytes, Arrival::Multicast);
         self.settle(now);
+    }
+
+    /// Takes a message that came over a stream of that peer, when this endpoint is one for [streams](Config::stream).
+    pub fn handle_message(&mut self, now: Instant, peer: P, message: Message) {
+        self.receive_streamed(now, peer, message);
+        self.settle(now);
+    }
+
+    /// How long a message that peer takes, in bytes; 1152 when it has not said so (RFC 8323 section 5.3.1). Forget the peer when
+    /// its stream ends.
+    pub fn set_message_limit(&mut self, peer: P, bytes: usize) {
+        self.message_limits.insert(peer, bytes);
+    }
+
+    /// Whether requests of that peer wait for their answers.
+    pub fn has_pending(&self, peer: &P) -> bool {
+        self.server.has_pending(peer)
     }
 
     /// Does what is due.
@@ -153,13 +174,10 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
     }
 
     /// The peer is another one from now on, such as a new DTLS session of the same name: nothing that it began goes on.
-    /// Its observations end without an event.
     pub fn forget_peer(&mut self, now: Instant, peer: &P) {
         self.core.abandon(peer, true);
         self.fail_peer(now, peer, Failure::Unreachable);
-        let events = self.core.events.len();
         self.end_observations(now, peer, Ended::Replaced);
-        self.core.events.truncate(events);
         self.forget_pending(peer);
         let timers = &mut self.core.timers;
         self.server.uploads.forget_peer(timers, peer);
@@ -167,6 +185,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         self.core.dedup.forget_peer(peer);
         self.echo.forget_peer(peer);
         self.rates.forget_peer(peer);
+        self.message_limits.remove(peer);
         self.settle(now);
     }
 

@@ -176,6 +176,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let Some(observation) = self.observers.observations.get_mut(&name) else { return };
         observation.busy = false;
         observation.mid = None;
+        self.core.events.push_back(Event::Acknowledged { id: ObservationId(name) });
         if let Some((response, confirmable)) = observation.latest.take() {
             self.send_notification(now, name, response, confirmable);
         }
@@ -226,7 +227,9 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let last = !response.code.is_success();
         observation.format = observation.format.or(response.content_format());
         let due = now >= observation.last_confirmable + self.core.config.transmission.confirm_every;
-        let confirmable = confirmable || due || last;
+        // A stream acknowledges for us.
+        let stream = self.core.config.stream;
+        let confirmable = (confirmable || due || last) && !stream;
         observation.busy = confirmable;
         let peer = observation.peer.clone();
         let Some(message) = self.notification(now, name, response, confirmable) else { return };
@@ -236,9 +239,10 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let outgoing = Outgoing { message, owner, counts: confirmable, retransmits };
         if self.core.submit(now, &peer, outgoing).is_err() {
             self.core.stats.dropped += 1;
-            if let Some(observation) = self.observers.observations.get_mut(&name) {
-                observation.busy = false;
-            }
+            // It will not hear of this state: better that it asks again than that it believes an old one.
+            self.end(now, name, Ended::TimedOut);
+        } else if stream && !last {
+            self.core.events.push_back(Event::Acknowledged { id: ObservationId(name) });
         }
         if last {
             self.end(now, name, Ended::Error);
@@ -266,7 +270,15 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             observation.sequence = sequence;
         }
         let asked = observation.block.map(|szx| Block { num: 0, more: false, szx });
-        let (part, first_of_many) = cut(&response, asked, self.core.config.blockwise.size);
+        let peer = observation.peer.clone();
+        let (part, first_of_many) = match self.core.config.stream {
+            true if asked.is_none() && self.fits_stream(&peer, &token, &response) => {
+                (response.clone(), false)
+            }
+            true => cut(&response, asked, self.largest_streamed(&peer, &token, &response)),
+            false => cut(&response, asked, self.core.config.blockwise.size),
+        };
+        let observation = self.observers.observations.get(&name)?;
         if first_of_many {
             if let Some(tag) = part.options.get(number::ETAG) {
                 response.options.set(number::ETAG, tag.clone());

@@ -57,6 +57,31 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         }
     }
 
+    /// A request or response that came over a stream: it comes once.
+    pub(crate) fn receive_streamed(&mut self, now: Instant, peer: P, message: Message) {
+        self.core.stats.received += 1;
+        if message.code.is_response() {
+            return match self.exchange_of(&peer, &message.token) {
+                Some(name) => self.on_response(now, name, message),
+                None => self.core.stats.unmatched += 1,
+            };
+        }
+        let inbound = Inbound {
+            peer,
+            mid: 0,
+            seen: 0,
+            confirmable: false,
+            token: message.token.clone(),
+            length: 0,
+            unwanted: 0,
+            acknowledged: false,
+            multicast: false,
+        };
+        if self.is_within_rate(now, &inbound) {
+            self.on_request(now, inbound, message);
+        }
+    }
+
     /// A request or response with a message id of its own.
     fn on_message(&mut self, now: Instant, peer: P, message: Message, bytes: &[u8], arrival: Arrival) {
         let confirmable = message.kind == Type::Confirmable;

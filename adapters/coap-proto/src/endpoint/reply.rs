@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::dedup::digest;
+use crate::stream::BASE_MESSAGE;
 use crate::{Block, Code, Config, Instead, Message, Options, Response, Szx, Token, Type, number};
 
 use super::Endpoint;
@@ -79,13 +80,31 @@ pub(crate) fn validate(response: &mut Response, held: &[Bytes]) {
 }
 
 impl<P: Clone + Eq + Hash> Endpoint<P> {
+    /// Whether the whole response goes over the peer's stream in one message.
+    pub(crate) fn fits_stream(&self, peer: &P, token: &Token, response: &Response) -> bool {
+        let length = encoded_head(token, response) + STREAM_HEAD + 1 + response.body.len();
+        self.core.config.stream && length <= self.message_limit(peer)
+    }
+
+    /// The largest block that goes over the peer's stream.
+    pub(crate) fn largest_streamed(&self, peer: &P, token: &Token, response: &Response) -> Szx {
+        let head = encoded_head(token, response) + STREAM_HEAD + BLOCK_OPTIONS;
+        self.core.config.blockwise.size.min(Szx::fitting(self.message_limit(peer).saturating_sub(head)))
+    }
+
+    fn message_limit(&self, peer: &P) -> usize {
+        self.message_limits.get(peer).copied().unwrap_or(BASE_MESSAGE)
+    }
+
     /// The largest block for that peer, whose request had that many bytes.
     pub(crate) fn largest_block(&self, now: Instant, inbound: &Inbound<P>, response: &Response) -> Szx {
+        if self.core.config.stream {
+            return self.largest_streamed(&inbound.peer, &inbound.token, response);
+        }
         let size = self.core.config.blockwise.size;
         match &self.core.config.unverified {
             Some(policy) if policy.instead == Instead::SmallBlocks && !self.trusts(now, &inbound.peer) => {
-                // Block2, Size2, ETag and the payload marker come on top.
-                let head = encoded_head(inbound, response) + 4 + 5 + 9 + 1;
+                let head = encoded_head(&inbound.token, response) + BLOCK_OPTIONS;
                 size.min(Szx::fitting((policy.factor * inbound.length).saturating_sub(head)))
             }
             _ => size,
@@ -211,9 +230,14 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
     }
 }
 
-fn encoded_head<P>(inbound: &Inbound<P>, response: &Response) -> usize {
+/// By how many bytes the head of a message on a stream may be longer than that of a datagram.
+const STREAM_HEAD: usize = 2;
+/// Block2, Size2, ETag and the payload marker, in bytes.
+const BLOCK_OPTIONS: usize = 4 + 5 + 9 + 1;
+
+fn encoded_head(token: &Token, response: &Response) -> usize {
     let options: usize = response.options.iter().map(|(_, value)| value.len() + 3).sum();
-    4 + inbound.token.as_bytes().len() + options
+    4 + token.as_bytes().len() + options
 }
 
 /// What a transfer in blocks is known by: method and options, without those that change from block to block.

@@ -63,6 +63,10 @@ impl<P: Clone + Eq + Hash> Server<P> {
         self.pending.len()
     }
 
+    pub(crate) fn has_pending(&self, peer: &P) -> bool {
+        self.by_peer.contains_key(peer)
+    }
+
     fn remove(&mut self, name: u64) -> Option<Pending<P>> {
         let pending = self.pending.remove(&name)?;
         let peer = &pending.inbound.peer;
@@ -125,7 +129,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         }
         if let Err(number) = sane {
             self.core.stats.bad_options += 1;
-            if inbound.confirmable {
+            if inbound.confirmable || self.core.config.stream {
                 let text = format!("option {number} is not understood");
                 return self.reply(now, &inbound, Response::error(Code::BAD_OPTION, &text));
             }
@@ -221,8 +225,10 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             }
             observation = self.observe(now, inbound, terms, &mut response);
         }
-        let largest = self.largest_block(now, inbound, &response);
-        let (mut part, first_of_many) = cut(&response, terms.block2, largest);
+        let (mut part, first_of_many) = match self.fits_stream(&inbound.peer, &inbound.token, &response) {
+            true if terms.block2.is_none() => (response, false),
+            _ => cut(&response, terms.block2, self.largest_block(now, inbound, &response)),
+        };
         if first_of_many {
             let Terms { key, question, .. } = terms;
             let core = &mut self.core;

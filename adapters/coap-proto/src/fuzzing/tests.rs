@@ -66,6 +66,26 @@ fn message_seeds() -> BTreeMap<String, Vec<u8>> {
     seeds.into_iter().map(|(name, bytes)| (format!("{name}.bin"), bytes)).collect()
 }
 
+fn stream_seeds() -> BTreeMap<String, Vec<u8>> {
+    let seeds: [(&str, &[u8]); 8] = [
+        ("abort", &[0x04, 0x00, 0xe5]),
+        ("bad-setting", &[0x05, 0x10, 0xe1, 0x90]),
+        ("get", &[0x01, 0x00, 0xe1, 0x51, 0x01, 0x61, 0xb4, 0x74, 0x69, 0x6d, 0x65]),
+        (
+            "length-extended",
+            &[
+                0x07, 0x00, 0xe1, 0xd0, 0x00, 0x02, 0xff, 0x07, 0x07, 0x07, 0x07, 0x07, 0x07, 0x07, 0x07,
+                0x07, 0x07, 0x07, 0x07,
+            ],
+        ),
+        ("ping-custody", &[0x02, 0x00, 0xe1, 0x11, 0xe2, 0x70, 0x20]),
+        ("settings-and-release", &[0xc8, 0x30, 0xe1, 0x22, 0x04, 0x80, 0x00, 0xe4]),
+        ("too-long", &[0x09, 0x00, 0xe1, 0xe0, 0xff, 0xff, 0x02]),
+        ("unsettled", &[0x03, 0x00, 0x01]),
+    ];
+    seeds.into_iter().map(|(name, bytes)| (format!("{name}.bin"), bytes.to_vec())).collect()
+}
+
 fn script_seeds() -> BTreeMap<String, Vec<u8>> {
     let post = datagram(0, &con(Code::POST, 1, "/t"));
     let get = |mid| con(Code::GET, mid, "/large");
@@ -108,7 +128,12 @@ fn committed(target: &str) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn the_corpora_hold_the_seeds() {
-    for (target, seeds) in [("coap_message", message_seeds()), ("coap_endpoint", script_seeds())] {
+    let targets = [
+        ("coap_message", message_seeds()),
+        ("coap_endpoint", script_seeds()),
+        ("coap_stream", stream_seeds()),
+    ];
+    for (target, seeds) in targets {
         if std::env::var_os("WRITE_CORPUS").is_some() {
             std::fs::create_dir_all(folder(target)).unwrap();
             for (name, bytes) in &seeds {
@@ -126,6 +151,11 @@ fn the_corpora_hold_the_seeds() {
 #[test]
 fn messages_keep_the_laws() {
     replay_and_change(&committed("coap_message"), check_message);
+}
+
+#[test]
+fn streams_keep_the_laws() {
+    replay_and_change(&committed("coap_stream"), check_stream);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::world::World;
 use super::{JSON, decode, post};
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Datagrams};
 use crate::secure as carrier;
 use crate::{Associations, Closing, Settings, random, serve_secure};
 
@@ -166,7 +166,7 @@ async fn a_new_address_is_the_same_device() {
     let named = |path| message(3, &post(path, JSON, br#"{"a":1}"#));
     assert_eq!(device.ask(&named("/t/d2")).await.code, Code::FORBIDDEN);
     let stats = secure.world.api.secure_stats();
-    assert_eq!((stats.dtls.completed, stats.dtls.rebound, stats.coap.duplicates), (1, 1, 1));
+    assert_eq!((stats.dtls.completed, stats.dtls.rebound, stats.coap.endpoint.duplicates), (1, 1, 1));
     assert_eq!((stats.held.sessions, stats.unconfirmed, stats.unsent), (1, 0, 0));
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bridge_core::commands::Dispatcher;
 use bridge_core::dedup::{DedupConfig, Deduplicator};
 use bridge_core::delivery::Delivery;
 use bridge_core::keyring::Keyring;
@@ -16,10 +17,10 @@ use bridge_core::ports::{
     TokenDigest,
 };
 use bridge_core::registrar::Registrar;
-use bridge_core::testing::{FakeHub, Faulty, ManualClock, MemoryStore};
+use bridge_core::testing::{FakeHub, Faulty, ManualClock, MemoryStore, mailboxes};
 use bridge_core::trace::Traces;
 use bridge_core::{DeviceId, ExternalId, IntegrationName, Measurement, Message, MessageId, Timestamp};
-use coap_proto::{Config, Endpoint, Event, Request, Response, Type};
+use coap_proto::{Config, Endpoint, Event, Handle, Request, Response, Type};
 use edge::{Format, Formats, Tasks};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -53,8 +54,9 @@ pub(super) struct World {
     pub(super) address: SocketAddr,
     pub(super) store: Arc<Faulty<MemoryStore>>,
     pub(super) delivery: Arc<Delivery>,
+    pub(super) dispatcher: Arc<Dispatcher>,
     hub: Arc<FakeHub>,
-    clock: Arc<ManualClock>,
+    pub(super) clock: Arc<ManualClock>,
     closing: watch::Sender<bool>,
     server: Option<JoinHandle<()>>,
 }
@@ -127,11 +129,13 @@ impl World {
         let storing = delivery.clone();
         tokio::spawn(async move { storing.run_store().await });
         let counter = AtomicU8::new(0);
+        let dispatcher = mailboxes(&name, store.clone(), clock.clone());
         let parts = Parts {
             name,
             source: IntegrationName::parse(SOURCE).unwrap(),
             pipeline,
             keyring: Arc::new(Keyring::open(store.clone()).await.unwrap()),
+            mailbox: Arc::new(edge::Mailbox::new(dispatcher.clone())),
             formats: Arc::new(Bytes),
             unique: Box::new(move || [counter.fetch_add(1, Relaxed); 16]),
             seed: [1; 32],
@@ -144,7 +148,7 @@ impl World {
         let (closing, begins) = watch::channel(false);
         let server = serve(socket, api.clone(), Closing { begins, grace: BOUND });
         let server = Some(tokio::spawn(server));
-        Self { api, address, store, delivery, hub, clock, closing, server }
+        Self { api, address, store, delivery, dispatcher, hub, clock, closing, server }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -195,20 +199,35 @@ impl Device {
 
     /// A request by the rules: retransmitted, in blocks, acknowledged.
     pub(super) async fn ask(&mut self, request: Request) -> Response {
-        timeout(BOUND, self.exchange(request)).await.unwrap()
+        self.begin(request);
+        match self.event().await {
+            Event::Response { response, .. } => response,
+            other => panic!("{other:?}"),
+        }
     }
 
-    async fn exchange(&mut self, request: Request) -> Response {
-        self.endpoint.request(Instant::now(), (), request).unwrap();
+    pub(super) fn begin(&mut self, request: Request) -> Handle {
+        self.endpoint.request(Instant::now(), (), request).unwrap()
+    }
+
+    /// It does not observe any more, and says so.
+    pub(super) fn deregister(&mut self, handle: Handle) {
+        self.endpoint.deregister(Instant::now(), handle).unwrap();
+    }
+
+    /// The next thing that happens, with everything that the rules want on the way.
+    pub(super) async fn event(&mut self) -> Event<()> {
+        timeout(BOUND, self.go_on()).await.unwrap()
+    }
+
+    async fn go_on(&mut self) -> Event<()> {
         let mut buffer = [0; 4096];
         loop {
             while let Some(transmit) = self.endpoint.poll_transmit() {
                 self.send(&transmit.payload).await;
             }
-            match self.endpoint.poll_event() {
-                Some(Event::Response { response, .. }) => return response,
-                Some(other) => panic!("{other:?}"),
-                None => {}
+            if let Some(event) = self.endpoint.poll_event() {
+                return event;
             }
             let due = self.endpoint.next_timeout().unwrap_or_else(|| Instant::now() + BOUND);
             match tokio::time::timeout_at(due.into(), self.socket.recv(&mut buffer)).await {

@@ -9,6 +9,7 @@ use bridge_core::DeviceId;
 use bridge_core::ports::StoreResult;
 use bridge_core::trace::Tracer;
 use bridge_core::twin::{Twin, TwinKeeper};
+use edge::waiters::{Crowded, Woken};
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode, header};
 use http_edge::Refused;
@@ -16,7 +17,6 @@ use serde_json::json;
 
 use super::{Current, DeviceApi, store_failed};
 use crate::route::Route;
-use crate::waiters::Crowded;
 use crate::{answer, commands};
 
 impl DeviceApi {
@@ -76,7 +76,7 @@ impl DeviceApi {
                 Ok(twin) if !is_over && !is_news(&twin) => {}
                 other => return Ok(other),
             }
-            is_over = !place.wait(arrival, until, &**clock).await;
+            is_over = place.wait(arrival, until, &**clock).await != Woken::Arrived;
         }
     }
 }

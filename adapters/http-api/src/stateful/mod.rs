@@ -186,7 +186,7 @@ impl DeviceApi {
                 for kind in SubscriptionKind::ALL {
                     (parts.callbacks.changed)(device, kind);
                 }
-                parts.commands.wake(device).await.map_err(|error| store_failed(&error))?;
+                parts.mailbox.dispatcher().wake(device).await.map_err(|error| store_failed(&error))?;
                 Ok(StatusCode::ACCEPTED.into_response())
             }
             _ => Ok(StatusCode::OK.into_response()),
@@ -242,7 +242,7 @@ impl DeviceApi {
             Subscription { device: device.clone(), kind, callback_url: url, created: now, told };
         store.put(&subscription).await.map_err(|error| store_failed(&error))?;
         if matches!(kind, SubscriptionKind::Methods | SubscriptionKind::C2dMessages) {
-            parts.commands.push(device).await.map_err(|error| store_failed(&error))?;
+            parts.mailbox.dispatcher().push(device).await.map_err(|error| store_failed(&error))?;
         }
         (parts.callbacks.changed)(device, kind);
         self.show(&subscription).await

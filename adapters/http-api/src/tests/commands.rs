@@ -1,69 +1,11 @@
 //! Commands for devices that ask: who gets which, when, and what may be said about them. Not here: reports' own forms
 //! (`commands.rs`), the life of a command (`bridge-core`).
 
-use bridge_core::command::queue::Capacity;
-use bridge_core::command::{
-    Awaits, Cause, CauseCode, Command, CommandId, CommandName, CommandState, Draft, Flight, Manner, Payload,
-    Resend, StatusEvent,
-};
-use bridge_core::commands::{
-    DispatchConfig, DispatchParts, Dispatcher, Route, StatusSink, Submitted, Way, Ways,
-};
-use bridge_core::ports::{BoxFuture, Clock, Commands, StoreResult};
+use bridge_core::command::{Cause, CauseCode, CommandId, CommandName, CommandState, Draft};
+use bridge_core::commands::Submitted;
+use bridge_core::ports::Commands;
 
 use super::*;
-
-struct Boxes;
-
-impl Way for Boxes {
-    fn manner(&self) -> Manner {
-        Manner::Mailbox
-    }
-
-    fn capacity(&self) -> Capacity {
-        Capacity { in_flight: 2, replaces: false }
-    }
-
-    fn prepare<'a>(
-        &'a self,
-        _: &'a DeviceId,
-        draft: &'a Draft,
-    ) -> BoxFuture<'a, Result<Option<Payload>, String>> {
-        let payload = draft.payload.clone();
-        Box::pin(async move { Ok(payload) })
-    }
-
-    fn flight(&self, _: &Command) -> Flight {
-        let within = Duration::from_secs(100);
-        Flight { resend: Resend::Safe, awaits: Awaits::Acknowledgement, within, patience: within }
-    }
-}
-
-impl Ways for Boxes {
-    fn route<'a>(&'a self, _: &'a DeviceId) -> BoxFuture<'a, StoreResult<Route>> {
-        let integration = IntegrationName::parse(INTEGRATION).unwrap();
-        Box::pin(async move { Ok(Route::To { integration, way: Arc::new(Boxes) }) })
-    }
-}
-
-impl StatusSink for Boxes {
-    fn publish(&self, _: StatusEvent) -> BoxFuture<'static, bool> {
-        Box::pin(std::future::ready(true))
-    }
-}
-
-/// A dispatcher whose devices all have mailboxes.
-pub(super) fn dispatcher(store: &Arc<Faulty<MemoryStore>>, clock: &Arc<ManualClock>) -> Arc<Dispatcher> {
-    let counter = AtomicU8::new(0);
-    let parts = DispatchParts {
-        store: store.clone(),
-        ways: Arc::new(Boxes),
-        sink: Arc::new(Boxes),
-        clock: clock.clone() as Arc<dyn Clock>,
-        random: Box::new(move || counter.fetch_add(1, Relaxed).into()),
-    };
-    Arc::new(Dispatcher::new(DispatchConfig::default(), parts))
-}
 
 pub(super) async fn submit(world: &World, device: &str, name: &str) -> CommandId {
     let device = DeviceId::parse(device).unwrap();

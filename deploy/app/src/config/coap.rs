@@ -1,5 +1,5 @@
-//! `[coap]`: devices that speak CoAP over UDP or DTLS. Not here: tokens and keys of devices, which are in the store; codecs of raw payloads,
-//! which are those of `[devices_api]`.
+//! `[coap]`: devices that speak CoAP over UDP, DTLS, TCP or TLS. Not here: tokens and keys of devices, which are in the store;
+//! codecs of raw payloads, which are those of `[devices_api]`.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use super::delivery::rate;
 use super::http::parse_listen;
 use super::reader::{Field, Section};
+use super::secret::{PemFile, Surroundings};
 use super::sheet::{Sheet, quoted};
 use super::units::{format_size, size_range};
 
@@ -14,6 +15,10 @@ const BODY: RangeInclusive<u64> = 1024..=1 << 20;
 const NODE: RangeInclusive<u64> = 0..=255;
 /// What the template shows: the port that belongs to `coaps` (RFC 7252 section 6.2).
 const DTLS: &str = "{ listen = \"0.0.0.0:5684\", node = 0 }";
+
+/// The ports that belong to `coap+tcp` and `coaps+tcp` (RFC 8323 sections 8.1 and 8.2).
+const TCP: &str = "0.0.0.0:5683";
+const TLS: &str = "{ listen = \"0.0.0.0:5684\", cert_file = \"coap.pem\", key_file = \"coap.key\", client_ca_file = \"devices-ca.pem\" }";
 
 /// `[coap]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,23 @@ pub struct Coap {
     pub rate: Option<u32>,
     /// Over DTLS, beside plain UDP or without it; none: not served.
     pub dtls: Option<Dtls>,
+    /// Address and TCP port of plain TCP; none: not served.
+    pub tcp: Option<SocketAddr>,
+    /// Over TLS; none: not served.
+    pub tls: Option<CoapTls>,
+}
+
+/// `coap.tls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoapTls {
+    /// Address and TCP port.
+    pub listen: SocketAddr,
+    /// The certificates that are shown, the bridge's own first.
+    pub certificate: PemFile,
+    /// Its private key.
+    pub key: PemFile,
+    /// Who may have signed the certificates that devices show; none: they show none.
+    pub client_authorities: Option<PemFile>,
 }
 
 /// `coap.dtls`.
@@ -48,12 +70,19 @@ impl Default for Coap {
             body_limit: 64 * 1024,
             rate: None,
             dtls: None,
+            tcp: None,
+            tls: None,
         }
     }
 }
 
 impl Coap {
-    pub(super) fn read(section: Section<'_>) -> Self {
+    /// Whether it is served at all.
+    pub fn is_served(&self) -> bool {
+        self.enabled || self.dtls.is_some() || self.tcp.is_some() || self.tls.is_some()
+    }
+
+    pub(super) fn read(section: Section<'_>, surroundings: &Surroundings<'_>) -> Self {
         let default = Self::default();
         let coap = Self {
             enabled: section.or("enabled", default.enabled, Field::flag),
@@ -62,6 +91,8 @@ impl Coap {
                 .or("body_limit", default.body_limit, |field| usize::try_from(field.size(&BODY)?).ok()),
             rate: rate(&section, "rate"),
             dtls: section.optional("dtls", |field| Dtls::read(field.section()?)),
+            tcp: section.optional("tcp", |field| field.parse(parse_listen)),
+            tls: section.optional("tls", |field| CoapTls::read(field.section()?, surroundings)),
         };
         if coap.enabled && coap.dtls.as_ref().is_some_and(|dtls| dtls.listen == coap.listen) {
             section.refuse("dtls", "coap.listen and coap.dtls.listen cannot be the same address");
@@ -74,8 +105,8 @@ impl Coap {
         let default = Self::default();
         sheet.table(
             "coap",
-            "Devices that speak CoAP over UDP (POST /t/ID?t=TOKEN) or DTLS. They and their tokens are those of devices_api (integration \
-             \"http\"). UDP is not encrypted: use it in networks that you trust, or DTLS.",
+            "Devices that speak CoAP over UDP (POST /t/ID?t=TOKEN), DTLS, TCP or TLS. They and their tokens are those of devices_api \
+             (integration \"http\"). UDP and TCP are not encrypted: use them in networks that you trust, or DTLS and TLS.",
         );
         sheet.explained("enabled", &default.enabled.to_string(), "Whether it is served over plain UDP.");
         sheet.explained(
@@ -96,6 +127,35 @@ impl Coap {
              keys. node is the first byte of its Connection IDs: another one for each bridge behind one address. Default: not \
              served.",
         );
+        sheet.explained(
+            "tcp",
+            &quoted(TCP),
+            "IP address and port of CoAP over plain TCP (coap+tcp), also when enabled is false. Default: not served.",
+        );
+        sheet.explained(
+            "tls",
+            TLS,
+            "Over TLS (coaps+tcp), also when enabled is false. PEM files, which are read at the start: the certificate with its chain, \
+             its key, and, if devices may show certificates that are enrolled for them, who has signed those (optional). Default: not \
+             served.",
+        );
+    }
+}
+
+impl CoapTls {
+    fn read(section: Section<'_>, surroundings: &Surroundings<'_>) -> Option<Self> {
+        let listen =
+            section.required("listen", "IP address and TCP port, such as \"0.0.0.0:5684\"", |field| {
+                field.parse(parse_listen)
+            });
+        let certificate =
+            section.required("cert_file", "a PEM file", |field| surroundings.pem_file(field, "CERTIFICATE"));
+        let key =
+            section.required("key_file", "a PEM file", |field| surroundings.pem_file(field, "PRIVATE KEY"));
+        let authorities =
+            section.optional("client_ca_file", |field| surroundings.pem_file(field, "CERTIFICATE"));
+        section.finish();
+        Some(Self { listen: listen?, certificate: certificate?, key: key?, client_authorities: authorities })
     }
 }
 

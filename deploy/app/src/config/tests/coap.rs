@@ -7,8 +7,32 @@ fn devices_that_speak_coap() {
     assert!(!parse("").unwrap().coap.enabled, "over plain UDP tokens can be read on the way");
     let text = "[coap]\nenabled = true\nlisten = \"[::]:5683\"\nbody_limit = \"4KiB\"\nrate = 5";
     let listen = "[::]:5683".parse().unwrap();
-    let wanted = Coap { enabled: true, listen, body_limit: 4096, rate: Some(5), dtls: None };
+    let wanted = Coap { enabled: true, listen, body_limit: 4096, rate: Some(5), ..Coap::default() };
     assert_eq!(parse(text).unwrap().coap, wanted);
+}
+
+#[test]
+fn streams_are_served_beside_datagrams_or_without_them() {
+    let config = parse("").unwrap().coap;
+    assert_eq!((config.tcp, config.tls.is_none(), config.is_served()), (None, true, false));
+    let config = parse("[coap]\ntcp = \"[::]:5683\"").unwrap().coap;
+    assert_eq!((config.tcp, config.enabled, config.is_served()), ("[::]:5683".parse().ok(), false, true));
+    let tls = |more: &str| format!("[coap]\ntls = {{ listen = \"[::]:5684\"{more} }}");
+    let both = ", cert_file = \"client.pem\", key_file = \"client.key\"";
+    let config = parse(&tls(both)).unwrap().coap.tls.unwrap();
+    assert_eq!((config.listen.port(), config.client_authorities), (5684, None));
+    let config = parse(&tls(&format!("{both}, client_ca_file = \"ca.pem\""))).unwrap().coap.tls.unwrap();
+    assert!(config.client_authorities.is_some());
+    for (text, wanted) in [
+        (tls(""), "coap.tls.cert_file: is missing"),
+        (tls(", cert_file = \"client.pem\""), "coap.tls.key_file: is missing"),
+        ("[coap]\ntcp = \"5683\"".into(), "coap.tcp: must be an IP address and a port"),
+        (format!("{}\ntcp = \"[::]:5684\"", tls(both)), "coap.tcp and coap.tls.listen cannot be the same"),
+        ("[coap]\ntcp = \"127.0.0.1:7\"\n[http]\nlisten = \"127.0.0.1:7\"".into(), "cannot be the same"),
+    ] {
+        let told = mistakes(&text);
+        assert!(told.contains(wanted), "{text}: {told}");
+    }
 }
 
 #[test]

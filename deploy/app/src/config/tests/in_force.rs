@@ -32,6 +32,8 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.devices_api.client_certificates = in_force.devices_api.client_certificates.clone();
     expected.azure_bridge = in_force.azure_bridge.clone();
     expected.coap.dtls = in_force.coap.dtls.clone();
+    expected.coap.tcp = in_force.coap.tcp;
+    expected.coap.tls = in_force.coap.tls.clone();
     expected.admin.tokens = in_force.admin.tokens.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));

@@ -1,0 +1,114 @@
+//! TLS of a listener: its certificate, whose clients' certificates it takes, and handshakes. Not here: whose device a certificate
+//! is (the keyring).
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// What the protocol is called in a handshake (RFC 8323 section 8.2).
+const PROTOCOL: &[u8] = b"coap";
+
+/// What a TLS listener is made of, each in PEM form (RFC 7468).
+pub struct TlsPem<'a> {
+    /// Its certificates, its own first.
+    pub certificates: &'a str,
+    /// The private key of the first one.
+    pub key: &'a str,
+    /// Who may have signed the certificates that devices show; none: they show none.
+    pub client_authorities: Option<&'a str>,
+}
+
+/// Why TLS cannot be set up. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// This is not PEM, or holds nothing of its kind.
+    #[error("the {0} cannot be read: {1}")]
+    Pem(&'static str, String),
+    /// Certificate and key do not fit, or cannot be used.
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(#[from] rustls::Error),
+    /// The authorities of clients cannot be used.
+    #[error("the authorities of client certificates cannot be used: {0}")]
+    Authorities(String),
+}
+
+/// Makes TLS of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Tls(TlsAcceptor);
+
+impl Tls {
+    /// TLS 1.2 and 1.3. A device may show a certificate when there are authorities for that, and need not.
+    ///
+    /// # Errors
+    /// When something of it cannot be used.
+    pub fn new(pem: &TlsPem<'_>) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match pem.client_authorities {
+            None => builder.with_no_client_auth(),
+            Some(authorities) => {
+                let unusable = |error: &dyn std::error::Error| TlsError::Authorities(error.to_string());
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates("client authorities", authorities)? {
+                    roots.add(certificate).map_err(|error| unusable(&error))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = verifier.allow_unauthenticated().build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| unusable(&error))?)
+            }
+        };
+        let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes())
+            .map_err(|error| TlsError::Pem("key", error.to_string()))?;
+        let mut config = builder.with_single_cert(certificates("certificate", pem.certificates)?, key)?;
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// A connection after its handshake, with the SHA-256 fingerprint of the certificate that the device has shown.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Option<[u8; 32]>)> {
+        let stream = self.0.accept(stream).await?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let fingerprint = shown.map(|certificate| Sha256::digest(certificate).into());
+        Ok((stream, fingerprint))
+    }
+}
+
+fn certificates(kind: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(TlsError::Pem(kind, "it holds no certificate".into())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(TlsError::Pem(kind, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_pem_is_refused() {
+        let told = |certificates, key| {
+            let pem = TlsPem { certificates, key, client_authorities: None };
+            Tls::new(&pem).err().unwrap().to_string()
+        };
+        let block = |kind: &str| format!("-----BEGIN {kind}-----\nczNjcjN0\n-----END {kind}-----\n");
+        let (certificate, key) = (block("CERTIFICATE"), block("PRIVATE KEY"));
+        assert!(told(&certificate, "").starts_with("the key cannot be read"));
+        assert_eq!(told("", &key), "the certificate cannot be read: it holds no certificate");
+        let unusable = told(&certificate, &key);
+        assert!(unusable.starts_with("the certificate cannot be used") && !unusable.contains("czNjcjN0"));
+    }
+}
