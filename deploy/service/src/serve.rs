@@ -117,7 +117,7 @@ async fn start_coap(
     }
     if let Some(dtls) = &config.coap.dtls {
         let socket = bind_udp(dtls.listen, "coap.dtls").await?;
-        let (closing, node, config) = (closing(), dtls.node, config.clone());
+        let (api, closing, node, config) = (api.clone(), closing(), dtls.node, config.clone());
         servers.push(tokio::spawn(async move {
             if let Err(error) = app::serve_coap_dtls(socket, api, node, &config, closing).await {
                 tracing::error!(error = format!("{error:#}"), "CoAP over DTLS is not served");
