@@ -71,6 +71,7 @@ async fn what_was_accepted_while_the_hub_was_away_arrives_in_order() {
         assert!(first.is_sorted(), "{device}: {seen:?}");
     }
     counts(&environments, "Stored", |count| count >= (DEVICES * 3) as f64).await;
+    counts(&environments, "Drained", |count| count >= (DEVICES * 3) as f64).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,8 +84,11 @@ async fn a_message_larger_than_sqs_takes_goes_by_the_table() {
     body["uplink_message"]["decoded_payload"]["text"] = "x".repeat(200 * 1024).into();
     assert!(status(environment.invoke(http_api(body.to_string(), SECRET)).await) < 300);
     assert_eq!(world.cloud.queued().await, 1);
+    let all = [environment];
+    counts(&all, "Stored", |count| count == 1.0).await;
     world.hub.restart().await;
-    world.cloud.drain(&[environment]).await;
+    world.cloud.drain(&all).await;
+    counts(&all, "Drained", |count| count == 1.0).await;
     world.hub.has("d1", [1]).await;
     let seen = world.hub.seen();
     let (_, message) = seen.iter().find(|(topic, _)| topic == "devices/d1/telemetry").unwrap();
