@@ -31,7 +31,7 @@ impl Faulty {
         let decide: Arc<Mutex<Decide>> = Arc::new(Mutex::new(Box::new(|_| Fault::Pass)));
         let now = decide.clone();
         let proxy = Proxy::start(&world.cloud.endpoint, move |request, _| now.lock().unwrap()(request)).await;
-        at(&mut world, &proxy.address);
+        world.go_behind(&proxy.address);
         let environment = world.environment().await;
         Self { world, environment, decide, _proxy: proxy }
     }
@@ -72,11 +72,6 @@ impl Faulty {
     }
 }
 
-fn at(world: &mut World, endpoint: &str) {
-    let found = world.variables.iter_mut().find(|(name, _)| name == "AWS_ENDPOINT_URL");
-    found.unwrap().1 = endpoint.to_owned();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_throttles_is_said_in_time_and_counted() {
     let faulty = Faulty::new().await;
@@ -105,19 +100,18 @@ async fn a_slow_table_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_is_gone_is_said_in_time_and_no_new_environment_starts_without_it() {
     let mut faulty = Faulty::new().await;
-    let direct = faulty.world.cloud.endpoint.clone();
-    at(&mut faulty.world, &direct);
-    faulty.environment = faulty.world.environment().await;
     faulty.accepted(1).await;
-    faulty.world.cloud.server.kill();
-    faulty.refused(2).await;
-    faulty.counts("Refused5xx", 1.0).await;
-
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    faulty.world.go_behind(&format!("http://{nobody}"));
     let other = faulty.world.environment().await;
     let within = Duration::from_secs(10);
     let ended = other.invoke_within(uplink("d1", 3), within, within).await;
     assert_eq!(status(ended), 504);
     counts(&[other], "StartFailed", |count| count == 1.0).await;
+
+    faulty.world.cloud.server.kill();
+    faulty.refused(2).await;
+    faulty.counts("Refused5xx", 1.0).await;
     assert_eq!(faulty.world.hub.telemetry()["d1"].len(), 1);
 }
 

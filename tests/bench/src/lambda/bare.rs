@@ -4,5 +4,6 @@ use lambda_http::{Body, Error, Request, Response, run, service_fn};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    run(service_fn(|_: Request| async { Response::builder().status(204).body(Body::Empty) })).await
+    run(service_fn(|_: Request| async { Ok::<_, Error>(Response::builder().status(204).body(Body::Empty)?) }))
+        .await
 }
