@@ -54,7 +54,12 @@ async fn webhooks_by_http_api_and_function_url_reach_the_hub() {
 async fn foreign_events_are_refused_and_counted() {
     let world = World::new("").await;
     let environment = world.environment().await;
+    let context = json!({ "http": { "method": "POST" } });
+    let not_base64 = json!({
+        "requestContext": context, "rawPath": "/webhooks/farm", "body": "%", "isBase64Encoded": true
+    });
     for (event, why) in [
+        (not_base64, "not base64"),
         (json!({}), "none that this function knows"),
         (json!({ "httpMethod": "POST", "resource": "/{proxy+}" }), "payload format version"),
         (json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] }), "not of SQS"),
@@ -69,7 +74,7 @@ async fn foreign_events_are_refused_and_counted() {
         }
     }
     let all = [environment.clone()];
-    counts(&all, "ForeignEvents", |count| count == 4.0).await;
+    counts(&all, "ForeignEvents", |count| count == 5.0).await;
     // A message of somebody else in the queue becomes a dead letter, and nobody waits for it.
     world.cloud.send("hello").await;
     let answer = world.cloud.deliver(&environment).await.unwrap().answer();
