@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("service", &["bridge-core", "http-api", "webhook", "mqtt-hub", "store-embedded", "codec", "app"]),
     ("lambda", &["bridge-core", "http-caller", "webhook", "mqtt-hub", "store-dynamodb", "app"]),
-    ("bench", &["bridge-core", "coap-proto", "dtls", "store-embedded", "codec", "app"]),
+    ("bench", &["bridge-core", "coap-proto", "dtls", "store-embedded", "store-dynamodb", "codec", "app"]),
     ("plugtest", &["coap-proto", "dtls"]),
     (
         "tests",

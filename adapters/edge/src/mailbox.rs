@@ -33,7 +33,7 @@ pub enum Said {
     /// The device has no such command.
     Unknown,
     /// The command is over, or was never given to the device; as it is.
-    TooLate(Command),
+    TooLate(Box<Command>),
 }
 
 impl Mailbox {
@@ -113,7 +113,7 @@ impl Mailbox {
             None => Said::Unknown,
             Some((_, Reported::Applied)) => Said::Taken,
             Some((command, _)) if said_before(&command, done) => Said::Taken,
-            Some((command, _)) => Said::TooLate(command),
+            Some((command, _)) => Said::TooLate(Box::new(command)),
         })
     }
 }

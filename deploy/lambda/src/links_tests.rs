@@ -67,6 +67,23 @@ async fn a_connection_is_trusted_for_half_the_keep_alive_by_wall_clock() {
 }
 
 #[tokio::test]
+async fn a_half_open_connection_is_not_used_after_an_hour_in_the_freezer() {
+    let world = World::new();
+    let fresh = world.up().await;
+    // The hub has long hung up, and nobody has said so.
+    world.clock.advance(Duration::from_secs(3600));
+    assert!(world.links.fresh(now()).await.is_none());
+    assert!(world.publish(&fresh).await.is_none());
+    assert_eq!(world.links.counts(), (2, 1));
+    world.links.link_up(*world.hub.open_links().last().unwrap(), 2);
+    let again = world.links.fresh(soon()).await.unwrap();
+    assert_ne!(again.id, fresh.id);
+    let flying = world.publish(&again).await.unwrap();
+    world.links.acknowledged(&[world.token()]);
+    assert_eq!(world.links.answer(flying, soon()).await, Answer::Taken);
+}
+
+#[tokio::test]
 async fn a_lost_connection_ends_what_was_on_it() {
     let world = World::new();
     let fresh = world.up().await;

@@ -66,7 +66,7 @@ fn rfc8323_3_3_settings_come_first_from_both_sides() {
 fn rfc8323_3_2_messages_arrive_however_they_are_cut() {
     let wanted: Vec<Message> =
         (0..40_usize).map(|n| message(Code::POST, &[n as u8; 3], "/t/d1?t=x", &vec![7; n * n])).collect();
-    let bytes: Vec<u8> = wanted.iter().flat_map(|message| message.encode_stream()).collect();
+    let bytes: Vec<u8> = wanted.iter().flat_map(Message::encode_stream).collect();
     for step in [1, 2, 7, 1000, bytes.len()] {
         let (mut link, now) = settled();
         let mut got = Vec::new();

@@ -136,7 +136,7 @@ fn take_one(work: &mut Work<Streams>, Incoming { connection: id, what }: Incomin
     if let What::Opened { outgoing, certificate } = what {
         work.carrier.connections.insert(id, Connection { outgoing, certificate });
         if work.is_closing() {
-            work.carrier.put(id, signal::release());
+            work.carrier.put(id, &signal::release());
         }
         return;
     }
@@ -150,7 +150,7 @@ fn take_one(work: &mut Work<Streams>, Incoming { connection: id, what }: Incomin
         What::Message(message) => work.endpoint.handle_message(now, id, message),
         What::Ping { token, custody } => {
             let custody = custody && !work.endpoint.has_pending(&id);
-            work.carrier.put(id, signal::pong(token, custody));
+            work.carrier.put(id, &signal::pong(token, custody));
         }
         What::Released => work.carrier.leaving.push(id),
         What::Closed => work.carrier.drop_connection(id),
@@ -175,7 +175,7 @@ struct Connection {
 }
 
 impl Streams {
-    fn put(&mut self, id: ConnectionId, message: Message) {
+    fn put(&mut self, id: ConnectionId, message: &Message) {
         self.carry(Transmit { peer: id, payload: message.encode_stream() });
     }
 
@@ -188,7 +188,7 @@ impl Streams {
     fn release_all(&mut self) {
         let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in all {
-            self.put(id, signal::release());
+            self.put(id, &signal::release());
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | throttles, cancels conflicting transactions, leaves keys of batches unprocessed | never | the proxy does (`faults.rs`) |
 //! | limits a transaction to 4 MB and an item to 400 KB | items only | batches are cut to 3 MB (`archive.rs`), values to 128 KB (`parts.rs`) |
 //! | SQS: a message group is held back while one of its messages is handed out | also | `queue.rs` |
+//! | SQS keeps what it has acknowledged | forgets what is sent while something is deleted | the proxy lets one request through at a time (`deploy/lambda`, `load.rs`) |
 //! | SQS hands out again what nobody has deleted, at times also what was deleted | the former | the message id is the same (`queue.rs`) |
 
 use bridge_core::ports::{Dedup, Registry, Twins};

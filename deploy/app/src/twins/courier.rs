@@ -81,7 +81,9 @@ impl Courier {
 
     /// Carries what was newly wanted since the last call, for a process without [`run`](Self::run).
     pub(crate) async fn carry_new(&self) -> StoreResult<()> {
-        for device in self.twins.take_wished() {
+        let wished = self.twins.take_wished();
+        self.callbacks.wished(&wished);
+        for device in wished {
             self.carry(&device).await?;
         }
         Ok(())

@@ -31,14 +31,7 @@ pub struct Cloud {
 impl Cloud {
     pub async fn start() -> Self {
         let (server, endpoint) = serve();
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
-            .region(aws_sdk_sqs::config::Region::new(REGION))
-            .credentials_provider(aws_sdk_sqs::config::Credentials::new("a", "b", None, None, "stand-in"))
-            .endpoint_url(&endpoint)
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
-        let sqs = aws_sdk_sqs::Client::from_conf(config);
+        let sqs = sqs(&endpoint);
         let create = sqs.create_queue().queue_name("outbox.fifo");
         let create = FACTS
             .queue_attributes
@@ -53,6 +46,11 @@ impl Cloud {
         })
         .await;
         Self { server, endpoint, queue_url, store, sqs }
+    }
+
+    /// The same behind this address, for the functions to come and for the event source.
+    pub fn go_behind(&mut self, endpoint: &str) {
+        (self.endpoint, self.sqs) = (endpoint.to_owned(), sqs(endpoint));
     }
 
     /// What the runtime and the operator set for the function.
@@ -183,6 +181,17 @@ impl Cloud {
             }
         }
     }
+}
+
+fn sqs(endpoint: &str) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
+        .region(aws_sdk_sqs::config::Region::new(REGION))
+        .credentials_provider(aws_sdk_sqs::config::Credentials::new("a", "b", None, None, "stand-in"))
+        .endpoint_url(endpoint)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    aws_sdk_sqs::Client::from_conf(config)
 }
 
 /// Runs the stand-in until its standard input ends, which is when this program does.

@@ -82,7 +82,8 @@ async fn a_time_out_after_the_hub_accepted_doubles_with_the_same_id_at_most() {
     assert_eq!(ended, Ended::TimedOut);
     let failed: Vec<String> = receipts.keys().cloned().collect();
     world.cloud.finish(receipts, &failed).await;
-    world.cloud.drain(&[environment]).await;
+    world.cloud.drain(std::slice::from_ref(&environment)).await;
+    counts(&[environment], "Redelivered", |count| count >= 1.0).await;
     world.hub.has("d1", [1]).await;
     let seen = &world.hub.telemetry()["d1"];
     assert!(seen.len() == 2 && seen[0] == seen[1], "twice, with the same id: {seen:?}");
@@ -116,6 +117,7 @@ async fn a_table_that_does_not_answer_is_said_in_time() {
     assert_eq!(answer["statusCode"], 503, "{answer}");
     assert!(answer["headers"]["retry-after"].is_string());
     assert!(begun.elapsed() < Duration::from_secs(5));
+    counts(std::slice::from_ref(&environment), "Refused5xx", |count| count == 1.0).await;
     // It was not accepted, and is when it comes again.
     wait_until("it is taken", async || status(environment.invoke(uplink("d1", 2)).await) < 300).await;
     world.hub.has("d1", 1..=2).await;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::called::Called;
 use crate::emulator::{Ended, Environment};
 use crate::process::wait_until;
 use crate::world::{
@@ -53,7 +54,12 @@ async fn webhooks_by_http_api_and_function_url_reach_the_hub() {
 async fn foreign_events_are_refused_and_counted() {
     let world = World::new("").await;
     let environment = world.environment().await;
+    let context = json!({ "http": { "method": "POST" } });
+    let not_base64 = json!({
+        "requestContext": context, "rawPath": "/webhooks/farm", "body": "%", "isBase64Encoded": true
+    });
     for (event, why) in [
+        (not_base64, "not base64"),
         (json!({}), "none that this function knows"),
         (json!({ "httpMethod": "POST", "resource": "/{proxy+}" }), "payload format version"),
         (json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] }), "not of SQS"),
@@ -68,7 +74,7 @@ async fn foreign_events_are_refused_and_counted() {
         }
     }
     let all = [environment.clone()];
-    counts(&all, "ForeignEvents", |count| count == 4.0).await;
+    counts(&all, "ForeignEvents", |count| count == 5.0).await;
     // A message of somebody else in the queue becomes a dead letter, and nobody waits for it.
     world.cloud.send("hello").await;
     let answer = world.cloud.deliver(&environment).await.unwrap().answer();
@@ -81,10 +87,11 @@ async fn foreign_events_are_refused_and_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_by_invocation_rule_and_schedule_reach_the_cloud_and_the_hub_is_told() {
-    let (listener, calls) = downlinks().await;
+    let cloud = Called::start().await;
     let more = format!(
-        "downlink = {{ url = \"http://{listener}\", token = {{ env = \"FARM_SECRET\" }}, webhook = \"bridge\" }}\n\
-         [commands]\nallow_private_addresses = true\ncall_timeout = \"1s\"\n"
+        "downlink = {{ url = \"http://{}\", token = {{ env = \"FARM_SECRET\" }}, webhook = \"bridge\" }}\n\
+         [commands]\nallow_private_addresses = true\ncall_timeout = \"1s\"\n",
+        cloud.address
     );
     let world = World::new(&more).await;
     let environment = world.environment().await;
@@ -106,7 +113,7 @@ async fn commands_by_invocation_rule_and_schedule_reach_the_cloud_and_the_hub_is
         told.contains(&json!("queued")) && told.contains(&json!("sent"))
     })
     .await;
-    assert_eq!(calls.lock().unwrap().len(), 1);
+    assert_eq!(cloud.calls().len(), 1);
     // The same by a rule of AWS IoT, whose payload is base64.
     accept(&environment, "d2", 1).await;
     let mut rule: Value = serde_json::from_str(include_str!("events/iot-rule.json")).unwrap();
@@ -114,7 +121,7 @@ async fn commands_by_invocation_rule_and_schedule_reach_the_cloud_and_the_hub_is
     use base64::Engine;
     rule["payload"] = base64::engine::general_purpose::STANDARD.encode(r#"{"hex":"02","port":3}"#).into();
     assert_eq!(environment.invoke(rule).await.answer(), json!({ "taken": true }));
-    wait_until("the cloud has it", async || calls.lock().unwrap().len() == 2).await;
+    wait_until("the cloud has it", async || cloud.calls().len() == 2).await;
     for (event, expected) in [
         (json!({ "device": "nobody", "name": "blink" }), 404),
         (json!({ "device": "d1", "name": "" }), 422),
@@ -146,18 +153,4 @@ async fn one_environment_takes_several_events_at_once() {
         world.hub.has(&format!("d{number}"), [1]).await;
     }
     assert_eq!(environment.thaws(), 0);
-}
-
-/// The downlink API of a cloud: what it was asked.
-async fn downlinks() -> (std::net::SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<Value>>>) {
-    let calls: std::sync::Arc<std::sync::Mutex<Vec<Value>>> = std::sync::Arc::default();
-    let into = calls.clone();
-    let answer = async move |body: axum::body::Bytes| {
-        into.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
-        "{}"
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await.unwrap() });
-    (address, calls)
 }

@@ -6,10 +6,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::process::{Process, free_port, wait_until};
+use crate::process::{BOUND, Process, free_port, wait_until};
 
 /// Topic and payload.
 pub type Seen = (String, Value);
@@ -112,13 +113,17 @@ impl Hub {
 
     /// Waits until these counters of a device were seen, each at least once.
     pub async fn has(&self, device: &str, counters: impl IntoIterator<Item = u64> + Clone) {
-        wait_until(&format!("the hub has all of {device}"), async || {
-            let seen = self.telemetry();
-            let seen = seen.get(device);
-            let has = |counter| seen.is_some_and(|seen| seen.iter().any(|(known, _)| *known == counter));
-            counters.clone().into_iter().all(has)
-        })
-        .await;
+        let begun = Instant::now();
+        loop {
+            let seen = self.telemetry().remove(device).unwrap_or_default();
+            let is_there = |counter: &u64| seen.iter().any(|(known, _)| known == counter);
+            let lacks: Vec<u64> = counters.clone().into_iter().filter(|counter| !is_there(counter)).collect();
+            if lacks.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < BOUND, "the hub lacks {lacks:?} of {device} and has {seen:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -5,11 +5,17 @@
 #![allow(unreachable_pub, reason = "modules of one test program")]
 
 mod aws;
+mod callbacks;
+mod called;
 mod emulator;
 mod freezing;
 mod handlers;
 mod hub;
 mod load;
 mod process;
+#[path = "../../../../adapters/store-dynamodb/tests/stand_in/proxy.rs"]
+#[allow(dead_code, reason = "the store's tests use more of it")]
+mod proxy;
 mod secrets;
+mod table;
 mod world;

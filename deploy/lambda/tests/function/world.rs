@@ -39,6 +39,13 @@ impl World {
         Self { cloud, hub, _package: package, variables }
     }
 
+    /// AWS at this address for the functions to come and for the event source.
+    pub fn go_behind(&mut self, endpoint: &str) {
+        self.cloud.go_behind(endpoint);
+        let found = self.variables.iter_mut().find(|(name, _)| name == "AWS_ENDPOINT_URL");
+        found.unwrap().1 = endpoint.to_owned();
+    }
+
     /// One execution environment.
     pub async fn environment(&self) -> Arc<Environment> {
         Arc::new(Environment::new(&self.variables, 1).await)
@@ -54,7 +61,7 @@ impl World {
     }
 }
 
-/// The configuration of the tests.
+/// The configuration of the tests; what follows is of the integration first.
 pub fn config(mqtt: u16, more: &str) -> String {
     format!(
         "[hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\nkeep_alive = \"5s\"\n\
