@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
+mod bidir;
 mod codecs;
 mod commands;
 mod floor;
@@ -33,7 +34,8 @@ async fn main() {
     let (_broker, mqtt) = start_broker(folder.path()).await;
 
     if arguments.iter().any(|argument| argument == "commands") {
-        return commands::run(folder.path(), time).await;
+        commands::run(folder.path(), time).await;
+        return bidir::run(mqtt).await;
     }
     if arguments.iter().any(|argument| argument == "codecs") {
         codecs::run().unwrap();
@@ -45,6 +47,7 @@ async fn main() {
     codecs::run().unwrap();
     decoding(mqtt, time).await;
     commands::run(folder.path(), time).await;
+    bidir::run(mqtt).await;
 }
 
 /// 64 connections, the broker on the same machine.

@@ -94,6 +94,7 @@ pub(crate) async fn start_floor(mqtt: u16) -> Floor {
 pub(crate) struct Bridge {
     process: Process,
     port: u16,
+    admin: u16,
     _folder: tempfile::TempDir,
 }
 
@@ -123,12 +124,25 @@ impl Bridge {
         Self::start_as(mqtt, "", "", if lines.is_empty() { "" } else { &codec }).await
     }
 
+    /// Starts it with Sigfox devices that ask for commands, at `/webhooks/sky`.
+    pub(crate) async fn start_with_mailboxes(mqtt: u16) -> Self {
+        let sky = "[integrations.sky]\nconnector = \"sigfox\"\ndownlink = { daily_budget = 4 }\n\
+                   auth = { scheme = \"bearer\", secrets = [{ env = \"FARM_SECRET\" }] }\n";
+        Self::start_as(mqtt, "", sky, "").await
+    }
+
+    /// Where operators ask.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        crate::address(self.admin)
+    }
+
     async fn start_as(mqtt: u16, hub: &str, sections: &str, integration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, admin) = (free_port(), free_port());
         let config = format!(
             "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+             [admin.tokens.bench]\nsecrets = [{{ env = \"FARM_SECRET\" }}]\nscopes = [\"commands\"]\n\
              [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\nclient_id = \"bench-{port}\"\n{hub}{sections}[integrations.farm]\nconnector = \"ttn\"\n\
              auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n{integration}"
         );
@@ -138,8 +152,9 @@ impl Bridge {
         let program = std::env::current_exe().unwrap().with_file_name("device-bridge");
         let mut command = Command::new(program);
         command.arg("-c").arg(path).arg("serve").env("FARM_SECRET", SECRET).stderr(Stdio::null());
-        let bridge = Self { process: Process(command.spawn().unwrap()), port, _folder: folder };
+        let bridge = Self { process: Process(command.spawn().unwrap()), port, admin, _folder: folder };
         listens(port).await;
+        listens(admin).await;
         bridge
     }
 }
