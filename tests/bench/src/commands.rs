@@ -1,5 +1,7 @@
 //! Lives of commands beside the store's own appends: each one queued, sent to a cloud that takes it at once, acknowledged,
-//! every state durable, by the real dispatcher over the real store. Not here: HTTP and codecs on the way.
+//! every state durable, by the real dispatcher over the real store. Both sides go through the port, with as many askers of
+//! which each awaits one thing at a time, and what is appended is as long as the record of a command. They take short turns,
+//! so that what else the machine does meets both. Not here: HTTP and codecs on the way.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use bridge_core::command::{
 use bridge_core::commands::{
     DispatchConfig, DispatchParts, Dispatcher, Route, StatusSink, Submitted, Target, Way, Ways,
 };
-use bridge_core::ports::{BoxFuture, Clock, Outbox, OutboxEntry, StoreResult};
+use bridge_core::ports::{BoxFuture, Clock, CommandFilter, Commands, Outbox, OutboxEntry, StoreResult};
 use bridge_core::{DeviceId, IdempotencyKey, IntegrationName, MessageId};
 use store_embedded::{EmbeddedStore, Mode};
 use tokio::sync::{Mutex, mpsc};
@@ -24,23 +26,34 @@ use crate::verdict;
 /// Askers, each with a device of its own: as many as there are connections in the other sections.
 const ASKERS: usize = 64;
 /// Alternating turns of appends and lives.
-const TURNS: u32 = 4;
+const TURNS: u32 = 20;
 
 /// Measures and prints.
 pub(crate) async fn run(folder: &Path, time: Duration) {
     let store = Arc::new(EmbeddedStore::open(folder, Mode::Tool, 1 << 30).unwrap());
     let (mut appends, mut lives) = (0, 0);
     let world = World::start(store.clone());
+    world.live(time / TURNS).await;
+    let length = record_length(&store).await;
     for _ in 0..TURNS {
-        appends += append(&store, time / TURNS).await;
+        appends += append(&store, length, time / TURNS).await;
         lives += world.live(time / TURNS).await;
     }
     println!("commands, {ASKERS} at a time");
     verdict("lives, of the store's appends", lives as f64 / appends as f64, ">=", 1.0 / 6.0);
 }
 
-/// Entries of the outbox, one by one.
-async fn append(store: &Arc<EmbeddedStore>, time: Duration) -> u64 {
+/// The mean of what a command is when it is new and when it is over, bytes.
+async fn record_length(store: &EmbeddedStore) -> usize {
+    let over = CommandFilter { done: Some(true), ..CommandFilter::default() };
+    let over = store.list(&over, None, 1).await.unwrap().remove(0);
+    let of = (over.device.clone(), over.integration.clone());
+    let new = Command::new(over.id, of, over.draft.clone(), Manner::Push, over.created, over.expires);
+    usize::midpoint(new.to_record().len(), over.to_record().len())
+}
+
+/// Entries of the outbox, one by one, each so long.
+async fn append(store: &Arc<EmbeddedStore>, length: usize, time: Duration) -> u64 {
     static SEQ: AtomicU64 = AtomicU64::new(1);
     let integration = IntegrationName::parse("farm").unwrap();
     let store = store.clone();
@@ -50,7 +63,8 @@ async fn append(store: &Arc<EmbeddedStore>, time: Duration) -> u64 {
             let seq = SEQ.fetch_add(1, Relaxed);
             let id = MessageId::new(&integration, &IdempotencyKey::from_texts(&[&seq.to_string()]));
             let at = SystemClock.wall();
-            let entry = OutboxEntry { seq, id, lane: format!("device-{asker}"), at, record: vec![b'x'; 512] };
+            let entry =
+                OutboxEntry { seq, id, lane: format!("device-{asker}"), at, record: vec![b'x'; length] };
             store.append(&[entry]).await.unwrap();
         }
     })

@@ -1,13 +1,15 @@
-//! The load: clients that post one uplink after the other, each a new one; here over HTTP. As little work as possible per request: the
-//! same two cores carry the server.
+//! The load: clients that post one request after the other, each a new one; here over HTTP. As little work as possible per
+//! request: the same two cores carry the server.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// What was measured.
 #[derive(Debug, Clone)]
@@ -63,17 +65,55 @@ pub(crate) async fn measure<C: Client>(clients: Vec<C>, time: Duration) -> Figur
     let begun = Instant::now();
     tokio::time::sleep(time).await;
     stop.store(true, Relaxed);
+    let latencies = gathered(tasks).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let answered = latencies.len() as u64;
+    Figures { answered, rate: answered as f64 / seconds, p99: p99(&latencies), cpu: 0.0 }
+}
+
+/// Sends these requests over `connections`, each once; microseconds until each was answered, in order. `good` looks at
+/// answers.
+pub(crate) async fn each(
+    http: SocketAddr,
+    connections: usize,
+    numbers: Range<u32>,
+    request: impl Fn(u32) -> String + Clone + Send + 'static,
+    good: fn(&str) -> bool,
+) -> Vec<u32> {
+    let next = Arc::new(AtomicU32::new(numbers.start));
+    let tasks: Vec<_> = (0..connections)
+        .map(|_| {
+            let (next, request, end) = (next.clone(), request.clone(), numbers.end);
+            tokio::spawn(async move {
+                let (mut client, mut latencies) = (Connection::open(http).await, Vec::new());
+                loop {
+                    let number = next.fetch_add(1, Relaxed);
+                    if number >= end {
+                        return latencies;
+                    }
+                    latencies.push(client.exchange(&request(number), good).await);
+                }
+            })
+        })
+        .collect();
+    gathered(tasks).await
+}
+
+/// Seconds, of microseconds in order.
+pub(crate) fn p99(latencies: &[u32]) -> f64 {
+    latencies.get(latencies.len() * 99 / 100).map_or(0.0, |micros| f64::from(*micros) / 1e6)
+}
+
+async fn gathered(tasks: Vec<JoinHandle<Vec<u32>>>) -> Vec<u32> {
     let mut latencies = Vec::new();
     for task in tasks {
         latencies.extend(task.await.unwrap());
     }
-    let seconds = begun.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    let p99 = latencies.get(latencies.len() * 99 / 100).map_or(0.0, |micros| f64::from(*micros) / 1e6);
-    let answered = latencies.len() as u64;
-    Figures { answered, rate: answered as f64 / seconds, p99, cpu: 0.0 }
+    latencies
 }
 
+/// One connection.
 struct Connection {
     stream: TcpStream,
     answer: [u8; 4096],
@@ -85,21 +125,41 @@ impl Connection {
         stream.set_nodelay(true).unwrap();
         Self { stream, answer: [0; 4096] }
     }
+
+    /// Microseconds until the whole answer was there; it is 2xx and good.
+    async fn exchange(&mut self, request: &str, good: fn(&str) -> bool) -> u32 {
+        let begun = Instant::now();
+        self.stream.write_all(request.as_bytes()).await.unwrap();
+        let mut length = 0;
+        while !is_whole(&self.answer[..length]) {
+            let read = self.stream.read(&mut self.answer[length..]).await.unwrap();
+            assert!(read > 0, "the server hung up");
+            length += read;
+        }
+        let micros = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let answer = String::from_utf8_lossy(&self.answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 20") && good(&answer), "{answer}");
+        micros
+    }
 }
 
 impl Client for Connection {
     async fn post(&mut self) {
         let request = request(COUNTER.fetch_add(1, Relaxed));
-        let Self { stream, answer } = self;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut length = 0;
-        while !answer[..length].ends_with(b"\r\n\r\n") {
-            let read = stream.read(&mut answer[length..]).await.unwrap();
-            assert!(read > 0, "the server hung up");
-            length += read;
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(&answer[..length]));
+        self.exchange(&request, |_| true).await;
     }
+}
+
+/// With as much of a body as its head says.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(head) = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4) else {
+        return false;
+    };
+    let length = std::str::from_utf8(&answer[..head]).unwrap().lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+    });
+    answer.len() >= head + length.unwrap_or(0)
 }
 
 /// About 2 KB, as The Things Stack sends it with two gateways.
@@ -115,8 +175,13 @@ fn request(counter: u32) -> String {
         gateway("two"),
         device = counter % DEVICES,
     );
+    post("/webhooks/farm", &body)
+}
+
+/// A request with JSON for the bridge.
+pub(crate) fn post(path: &str, body: &str) -> String {
     format!(
-        "POST /webhooks/farm HTTP/1.1\r\nhost: bridge\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: bridge\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         crate::process::SECRET,
         body.len()
     )

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
+mod bidir;
 mod coap;
 mod codecs;
 mod commands;
@@ -37,7 +38,8 @@ async fn main() {
     let (_broker, mqtt) = start_broker(folder.path()).await;
 
     if arguments.iter().any(|argument| argument == "commands") {
-        return commands::run(folder.path(), time).await;
+        commands::run(folder.path(), time).await;
+        return bidir::run(mqtt).await;
     }
     if arguments.iter().any(|argument| argument == "codecs") {
         codecs::run().unwrap();
@@ -52,6 +54,7 @@ async fn main() {
     codecs::run().unwrap();
     decoding(mqtt, time).await;
     commands::run(folder.path(), time).await;
+    bidir::run(mqtt).await;
     coap::run(mqtt, time).await;
 }
 

@@ -105,6 +105,7 @@ fn start_as_floor(which: &str, mqtt: u16) -> Floor {
 pub(crate) struct Bridge {
     process: Process,
     port: u16,
+    admin: u16,
     _folder: tempfile::TempDir,
 }
 
@@ -140,6 +141,18 @@ impl Bridge {
         Self::start_as(tempfile::tempdir().unwrap(), mqtt, "", "", integration).await
     }
 
+    /// Starts it with Sigfox devices that ask for commands, at `/webhooks/sky`.
+    pub(crate) async fn start_with_mailboxes(mqtt: u16) -> Self {
+        let sky = "[integrations.sky]\nconnector = \"sigfox\"\ndownlink = { daily_budget = 4 }\n\
+                   auth = { scheme = \"bearer\", secrets = [{ env = \"FARM_SECRET\" }] }\n";
+        Self::start_as(tempfile::tempdir().unwrap(), mqtt, "", sky, "").await
+    }
+
+    /// Where operators ask.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        crate::address(self.admin)
+    }
+
     async fn start_as(
         folder: tempfile::TempDir,
         mqtt: u16,
@@ -151,6 +164,7 @@ impl Bridge {
         let config = format!(
             "[bridge]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+             [admin.tokens.bench]\nsecrets = [{{ env = \"FARM_SECRET\" }}]\nscopes = [\"commands\"]\n\
              [hub]\nurl = \"mqtt://127.0.0.1:{mqtt}\"\nclient_id = \"bench-{port}\"\n{hub}{sections}[integrations.farm]\nconnector = \"ttn\"\n\
              auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n{integration}"
         );
@@ -161,8 +175,9 @@ impl Bridge {
         let mut command = Command::new(program);
         command.arg("-c").arg(path).arg("serve").env("FARM_SECRET", SECRET).env("SEAL_KEY", SEAL_KEY);
         command.stderr(Stdio::null());
-        let bridge = Self { process: Process(command.spawn().unwrap()), port, _folder: folder };
+        let bridge = Self { process: Process(command.spawn().unwrap()), port, admin, _folder: folder };
         listens(port).await;
+        listens(admin).await;
         bridge
     }
 }
