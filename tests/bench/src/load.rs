@@ -45,6 +45,14 @@ pub(crate) async fn run(http: SocketAddr, connections: usize, time: Duration) ->
     Figures { answered, rate: answered as f64 / seconds, p99, cpu: 0.0 }
 }
 
+/// Posts until every device has been heard: what comes for the first time is registered, and more work.
+pub(crate) async fn introduce(http: SocketAddr, connections: usize, time: Duration) {
+    let mut answered = 0;
+    while answered < u64::from(DEVICES) {
+        answered += run(http, connections, time).await.answered;
+    }
+}
+
 async fn connection(http: SocketAddr, stop: Arc<AtomicBool>) -> Vec<u32> {
     let mut stream = TcpStream::connect(http).await.unwrap();
     stream.set_nodelay(true).unwrap();
