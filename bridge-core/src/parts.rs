@@ -32,7 +32,11 @@ pub(crate) fn parts(
         samples.truncate(MOST_PARTS);
         content.warnings.push(format!("{left_out} further samples of the payload were left out"));
     }
-    let bare = Content { radio: content.radio.clone(), simulated: content.simulated, ..Content::default() };
+    let bare = Content {
+        radio: content.radio.as_ref().filter(|_| samples.len() > 1).cloned(),
+        simulated: content.simulated,
+        ..Content::default()
+    };
     let mut samples = samples.into_iter();
     let first = samples.next().unwrap_or_default();
     let mut parts = Vec::with_capacity(1 + samples.len());

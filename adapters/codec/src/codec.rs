@@ -8,7 +8,7 @@ use bridge_core::{Measurement, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::grammar::Grammar;
-use crate::js::{CallInput, Decoded, Function, JsHost, Script, ScriptError};
+use crate::js::{Answer, CallInput, Decoded, Function, JsHost, Script, ScriptError};
 use crate::mapping::Mapping;
 use crate::normalise::normalise;
 use crate::{Input, Outcome, Sample, cayenne, cbor, json, raw, senml, text};
@@ -174,7 +174,12 @@ impl Codec {
         matches!(self.decoder, Decoder::Script(..))
     }
 
-    /// What of a context [`decode`](Self::decode) looks at, beside the device: how it was heard.
+    /// What of a context [`decode`](Self::decode) looks at: the device and its tags.
+    pub fn wants_device(&self) -> bool {
+        matches!(&self.decoder, Decoder::Script(_, script) if script.wants_device())
+    }
+
+    /// The same: how it was heard.
     pub fn wants_radio(&self) -> bool {
         matches!(&self.decoder, Decoder::Script(_, script) if script.wants_radio())
     }
@@ -187,6 +192,24 @@ impl Codec {
     /// Decodes at once; none for scripts.
     pub fn decode_now(&self, input: &Input<'_>) -> Option<Outcome> {
         Some(self.finish(self.decode_natively(input)?, input.received_at))
+    }
+
+    /// Decodes at once, also by a script that may run on its caller's thread; see [`crate::js`].
+    ///
+    /// # Errors
+    /// The context again when it takes another thread: then [`decode`](Self::decode) has the answer.
+    pub fn decode_here(&self, input: &Input<'_>, context: Context) -> Result<Outcome, Context> {
+        let Decoder::Script(host, script) = &self.decoder else {
+            return self.decode_now(input).ok_or(context);
+        };
+        let mut call = self.call(input, context);
+        match run_script_here(host, script, &mut call) {
+            Some(decoded) => Ok(self.finish(decoded, input.received_at)),
+            None => {
+                let CallInput { device, tags, radio, previous, .. } = call;
+                Err(Context { device, tags, radio, previous })
+            }
+        }
     }
 
     /// Decodes.
@@ -205,9 +228,7 @@ impl Codec {
 
     async fn run(&self, input: &Input<'_>, context: Context) -> Outcome {
         match &self.decoder {
-            Decoder::Script(host, script) => run_script(host, script, self.call(input, context))
-                .await
-                .unwrap_or_else(|error| Outcome::error(error.to_string())),
+            Decoder::Script(host, script) => run_script(host, script, self.call(input, context)).await,
             // invariant: every decoder but a script answers at once.
             _ => self.decode_natively(input).unwrap_or_default(),
         }
@@ -279,29 +300,57 @@ fn is_control(c: char) -> bool {
     c.is_control() && !matches!(c, '\t' | '\n' | '\r')
 }
 
-/// `decodeUplink`, and where the script has it `normalizeUplink` on what came out: the first normalised measurement is
-/// laid over the fields, further ones stand alone.
-async fn run_script(host: &JsHost, script: &Script, call: CallInput) -> Result<Outcome, ScriptError> {
-    let received = CallInput { bytes: Vec::new(), ..call.clone() };
-    let decoded = host.call(script, Function::DecodeUplink, call).await?.into_decoded().unwrap_or_default();
+/// `decodeUplink`, and where the script has it `normalizeUplink` on what came out.
+async fn run_script(host: &JsHost, script: &Script, call: CallInput) -> Outcome {
+    let normalises = script.has(Function::NormalizeUplink);
+    let next = normalises.then(|| CallInput { bytes: Vec::new(), ..call.clone() });
+    let decoded = match host.call(script, Function::DecodeUplink, call).await {
+        Ok(answer) => answer.into_decoded().unwrap_or_default(),
+        Err(error) => return Outcome::error(error.to_string()),
+    };
+    let mut normalised = None;
+    if let Some(call) = next.filter(|_| decoded.errors.is_empty()) {
+        let call = CallInput { data: Some(Value::Object(decoded.data.clone())), ..call };
+        normalised = Some(host.call(script, Function::NormalizeUplink, call).await);
+    }
+    outcome(decoded, normalised)
+}
+
+/// The same now and here; none when one of the two has to run elsewhere. What it tells of the device is left as it is.
+fn run_script_here(host: &JsHost, script: &Script, call: &mut CallInput) -> Option<Outcome> {
+    let decoded = match host.call_here(script, Function::DecodeUplink, call)? {
+        Ok(answer) => answer.into_decoded().unwrap_or_default(),
+        Err(error) => return Some(Outcome::error(error.to_string())),
+    };
+    let mut normalised = None;
+    if decoded.errors.is_empty() && script.has(Function::NormalizeUplink) {
+        call.bytes.clear();
+        call.data = Some(Value::Object(decoded.data.clone()));
+        normalised = Some(host.call_here(script, Function::NormalizeUplink, call)?);
+    }
+    Some(outcome(decoded, normalised))
+}
+
+/// The first normalised measurement is laid over the fields, further ones stand alone.
+fn outcome(decoded: Decoded, normalised: Option<Result<Answer, ScriptError>>) -> Outcome {
     let Decoded { data, mut warnings, errors } = decoded;
     if !errors.is_empty() {
-        return Ok(Outcome { samples: Vec::new(), warnings, errors });
+        return Outcome { samples: Vec::new(), warnings, errors };
     }
-    let mut normalised = Vec::new();
-    if script.has(Function::NormalizeUplink) {
-        let call = CallInput { data: Some(Value::Object(data.clone())), ..received };
-        match host.call(script, Function::NormalizeUplink, call).await {
-            Ok(answer) => {
-                let answer = answer.into_normalized().unwrap_or_default();
-                warnings.extend(answer.warnings);
-                // The fields themselves are good.
-                warnings.extend(answer.errors);
-                normalised = answer.data;
-            }
-            Err(error) => warnings.push(error.to_string()),
+    let normalised = match normalised {
+        None => Vec::new(),
+        Some(Ok(answer)) => {
+            let answer = answer.into_normalized().unwrap_or_default();
+            warnings.extend(answer.warnings);
+            // The fields themselves are good.
+            warnings.extend(answer.errors);
+            answer.data
         }
-    }
+        Some(Err(error)) => {
+            warnings.push(error.to_string());
+            Vec::new()
+        }
+    };
     let fields = data.into_iter().filter(|(_, value)| !value.is_null());
     let mut first = Sample {
         measurements: fields.map(|(name, value)| Measurement::new(name, value)).collect(),
@@ -324,7 +373,7 @@ async fn run_script(host: &JsHost, script: &Script, call: CallInput) -> Result<O
     if samples.is_empty() {
         samples.push(first);
     }
-    Ok(Outcome { samples, warnings, errors: Vec::new() })
+    Outcome { samples, warnings, errors: Vec::new() }
 }
 
 #[cfg(test)]
@@ -362,6 +411,26 @@ mod tests {
         assert_eq!(outcome.samples[1].measurements, [Measurement::new("battery", 3).with_unit("V")]);
         assert_eq!(outcome.samples[1].time, Timestamp::parse_rfc3339("2024-01-01T00:00:00Z"));
         assert_eq!(outcome.warnings.len(), 1, "{:?}", outcome.warnings);
+    }
+
+    #[test]
+    fn a_script_that_earned_it_answers_at_once_as_it_does_elsewhere() {
+        let codec = codec(Format::JavaScript {
+            source: "function decodeUplink(i) { if (i.bytes.length > 1) return { errors: ['long'] };
+                       return { data: { t: i.bytes[0], id: i.device.id } } }
+                     function normalizeUplink(i) { return { data: { air: { temperature: i.data.t } } } }"
+                .into(),
+        });
+        let context = Context { device: Some("d1".into()), ..Context::default() };
+        assert_eq!(codec.decode_here(&input(&[21]), context.clone()), Err(context.clone()));
+        for bytes in [&[21][..], &[1, 2]] {
+            let elsewhere = block_on(codec.decode(&input(bytes), context.clone()));
+            let here = (0..10_000).find_map(|_| {
+                drop(block_on(codec.decode(&input(bytes), context.clone())));
+                codec.decode_here(&input(bytes), context.clone()).ok()
+            });
+            assert_eq!(here, Some(elsewhere));
+        }
     }
 
     #[test]

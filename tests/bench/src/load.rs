@@ -113,6 +113,14 @@ async fn gathered(tasks: Vec<JoinHandle<Vec<u32>>>) -> Vec<u32> {
     latencies
 }
 
+/// Posts until every device has been heard: what comes for the first time is registered, and more work.
+pub(crate) async fn introduce(http: SocketAddr, connections: usize, time: Duration) {
+    let mut answered = 0;
+    while answered < u64::from(DEVICES) {
+        answered += run(http, connections, time).await.answered;
+    }
+}
+
 /// One connection.
 struct Connection {
     stream: TcpStream,

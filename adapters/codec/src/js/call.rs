@@ -11,6 +11,11 @@ use super::input::CallInput;
 use super::read::{Path, Reader, Stop, Tools, field, kind};
 use super::script::{Entry, Function, Shape, Style};
 
+/// What the prelude's `invoke` takes before the bytes.
+const ARGUMENTS: usize = 14;
+/// So many bytes go to it as arguments, of which the engine makes an array at once.
+const BYTES_APART: usize = 256;
+
 /// Calls `entry` and reads what it returns. `here` says that this is the caller's own thread.
 pub(super) fn run<'js>(
     ctx: &Ctx<'js>,
@@ -21,14 +26,17 @@ pub(super) fn run<'js>(
     function: Function,
     input: &CallInput,
 ) -> Result<Answer, Stop> {
-    let mut args = Args::new(ctx.clone(), 14);
+    let from_data = matches!(function, Function::EncodeDownlink | Function::NormalizeUplink);
+    let apart = !from_data && input.bytes.len() <= BYTES_APART;
+    let mut args = Args::new(ctx.clone(), ARGUMENTS + if apart { input.bytes.len() } else { 0 });
     args.push_arg(handles.factory())?;
     args.push_arg(shape.place(function))?;
     args.push_arg(shape.wants_module.then_some(entry.name))?;
     args.push_arg(here)?;
     args.push_arg(entry.style as i32)?;
-    let from_data = matches!(function, Function::EncodeDownlink | Function::NormalizeUplink);
-    if from_data && entry.style != Style::Object {
+    if apart {
+        args.push_arg(handles.missing())?;
+    } else if from_data && entry.style != Style::Object {
         args.push_arg(input.data_value(ctx)?)?;
     } else {
         args.push_arg(input.bytes_array(ctx)?)?;
@@ -39,6 +47,10 @@ pub(super) fn run<'js>(
     } else {
         args.push_arg(())?;
         args.push_arg(input.variables_object(ctx)?)?;
+        args.push_args([(); 5])?;
+    }
+    if apart {
+        args.push_args(input.bytes.iter().map(|byte| i32::from(*byte)))?;
     }
     let returned: Value<'js> = handles.invoke().call_arg(args)?;
     if &returned == handles.missing() {

@@ -13,6 +13,8 @@ const GUARDS: &str = include_str!("guards.js");
 /// On the script's first line, so that line numbers stay; columns are corrected by its length. The outer function has
 /// the names that only some scripts get, so that the script may declare them itself.
 const PREFIX: &str = "(function(module,exports){return (function(){";
+/// The same for a plain script, which needs no function of its own for every call.
+const PLAIN_PREFIX: &str = "(function(){";
 /// Parses the whole script, declares its names, and stops before its first statement.
 const PARSE_ONLY: &str = "throw 0;";
 
@@ -71,13 +73,13 @@ pub(super) fn open<'js>(
     let mut values: Vec<Value<'js>> = evaluate(ctx, PRELUDE.to_owned(), "<host>")?;
     debug_assert_eq!(values.len(), 10);
     let mut source = String::with_capacity(PREFIX.len() + script.source.len() + 512);
-    source.push_str(PREFIX);
+    source.push_str(prefix_text(script));
     source.push_str(&script.source);
     source.push_str("\n;return[");
     for name in names {
         source.push_str(&format!("typeof {name}==='function'?{name}:undefined,"));
     }
-    source.push_str("]}).call(this)})");
+    source.push_str(if script.is_plain { "]})" } else { "]}).call(this)})" });
     values.push(evaluate(ctx, source, FILE)?);
     Ok(values)
 }
@@ -89,8 +91,8 @@ pub(super) fn guard<'js>(ctx: &Ctx<'js>, handles: &Handles<'_, 'js>) -> rquickjs
 }
 
 /// How many characters of the script's first line are not its own.
-pub(super) fn prefix() -> u32 {
-    columns(PREFIX)
+pub(super) fn prefix(script: &Inner) -> u32 {
+    columns(prefix_text(script))
 }
 
 /// Parses the script by itself, as nothing of it may close the function around it.
@@ -122,6 +124,10 @@ fn evaluate<'js, T: rquickjs::FromJs<'js>>(
     options.strict = false;
     options.filename = Some(file.to_owned());
     ctx.eval_with_options(source, options)
+}
+
+fn prefix_text(script: &Inner) -> &'static str {
+    if script.is_plain { PLAIN_PREFIX } else { PREFIX }
 }
 
 fn columns(text: &str) -> u32 {

@@ -151,6 +151,23 @@ impl JsHost {
         }
     }
 
+    /// Calls a function of a script now and here, when the script has earned it. None when it has to be asked for by
+    /// [`call`](Self::call), also for a call that was begun here and needs more than it is given: nothing of it is left.
+    ///
+    /// # Errors
+    /// See [`ScriptError`]; it costs other scripts nothing.
+    pub fn call_here(
+        &self,
+        script: &Script,
+        function: Function,
+        input: &CallInput,
+    ) -> Option<Result<Answer, ScriptError>> {
+        match self.0.admit(script, function) {
+            Ok(entry) => self.0.call_here(script, entry, function, input),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     /// Calls a function of a script: now and here when the script has earned it, else on a thread of the host. Dropping
     /// the future before a call there has begun takes it back.
     ///
@@ -262,6 +279,17 @@ impl Shared {
     }
 
     fn ask(&self, script: &Script, function: Function, input: CallInput) -> Result<Asked, ScriptError> {
+        let entry = self.admit(script, function)?;
+        match self.call_here(script, entry, function, &input) {
+            Some(answer) => answer.map(Asked::Answered),
+            None => {
+                Ok(Asked::Waiting(self.submit(&script.inner, call(script.shape, entry, function, input))))
+            }
+        }
+    }
+
+    /// The function, when the script has it and may run.
+    fn admit(&self, script: &Script, function: Function) -> Result<Entry, ScriptError> {
         let inner = &script.inner;
         let Some(entry) = script.shape.entries[function as usize] else {
             return Err(missing(inner, function));
@@ -270,10 +298,7 @@ impl Shared {
             return Err(hung(inner));
         }
         inner.used.store(self.calls.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        match self.call_here(script, entry, function, &input) {
-            Some(answer) => answer.map(Asked::Answered),
-            None => Ok(Asked::Waiting(self.submit(inner, call(script.shape, entry, function, input)))),
-        }
+        Ok(entry)
     }
 
     fn submit(&self, script: &Arc<Inner>, work: Work) -> Receiver {

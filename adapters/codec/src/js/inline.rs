@@ -25,7 +25,7 @@ impl Shared {
         if !self.config.inline || script.shape.writes_big_integers || !inner.standing.is_good() {
             return None;
         }
-        let mut engine = inner.engines.find(self.spin)?;
+        let mut engine = inner.engines.find(self.spin, self.config.workers)?;
         // Not dropped when the engine's wrapper panics, as it may panic again.
         let mut realm = ManuallyDrop::new(engine.take()?);
         let call = || realm.call(inner, entry, function, input, Place::Caller);

@@ -11,8 +11,8 @@ use serde_json::{Map, Value as Json};
 use super::script::Shape;
 
 /// What a function of a script gets: as one object in the new style (`bytes`, `fPort`, `recvTime`, `variables`,
-/// `device: {id, tags}`, and `data`, `radio`, `previous` where present), as separate arguments in the old ones. The last
-/// two are for scripts that speak of them.
+/// and `device: {id, tags}`, `data`, `radio`, `previous` where present), as separate arguments in the old ones. `device`,
+/// `radio` and `previous` are for scripts that speak of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallInput {
     /// The payload; unused by `normalizeUplink` and `encodeDownlink`.
@@ -57,8 +57,8 @@ impl CallInput {
         args.push_arg(self.received_at.as_millis() as f64)?;
         args.push_arg(self.variables_object(ctx)?)?;
         args.push_arg(self.data_value(ctx)?)?;
-        args.push_arg(self.device.as_deref())?;
-        args.push_arg(strings(ctx, &self.tags)?)?;
+        args.push_arg(self.device.as_deref().filter(|_| shape.wants_device))?;
+        args.push_arg(shape.wants_device.then(|| object_of(ctx, &self.tags)).transpose()?)?;
         let radio = self.radio.as_ref().filter(|_| shape.wants_radio);
         args.push_arg(radio.map(|radio| to_js(ctx, radio)).transpose()?)?;
         let previous = self.previous.as_ref().filter(|_| shape.wants_previous);
@@ -91,14 +91,15 @@ impl CallInput {
 }
 
 fn strings<'js>(ctx: &Ctx<'js>, map: &BTreeMap<String, String>) -> Result<Option<Object<'js>>> {
-    if map.is_empty() {
-        return Ok(None);
-    }
+    (!map.is_empty()).then(|| object_of(ctx, map)).transpose()
+}
+
+fn object_of<'js>(ctx: &Ctx<'js>, map: &BTreeMap<String, String>) -> Result<Object<'js>> {
     let made = Object::new(ctx.clone())?;
     for (key, value) in map {
         define(&made, key, value.as_str())?;
     }
-    Ok(Some(made))
+    Ok(made)
 }
 
 fn to_js<'js>(ctx: &Ctx<'js>, json: &Json) -> Result<Value<'js>> {

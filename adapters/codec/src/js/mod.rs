@@ -42,7 +42,7 @@
 //! The guarantee ends at the clock, at `Math.random`, and at errors of the engine itself.
 //!
 //! `this.f` and `globalThis.f` do not find the script's functions, which are local; `module` and `exports`,
-//! `input.radio` and `input.previous` exist when the script's text speaks of them. Missing: `require`, `Proxy`, `WeakMap`, `WeakRef`, `Atomics`, `Buffer`, timers.
+//! `input.device`, `input.radio` and `input.previous` exist when the script's text speaks of them. Missing: `require`, `Proxy`, `WeakMap`, `WeakRef`, `Atomics`, `Buffer`, timers.
 
 mod answer;
 mod call;

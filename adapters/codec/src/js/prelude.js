@@ -166,10 +166,11 @@
     var MISSING = {};
     // Runs the script's top level in new bindings and calls the function at this place in what it returns, else the
     // exported one of this name, where scripts export. `subject` is the bytes, or the data for the older styles that
-    // encode. Returns MISSING when the script has no such function this time.
+    // encode, or MISSING when the bytes are the last arguments. Without `tags` there is no device. Returns MISSING when the script has no such function this time.
     function invoke(factory, place, name, here, style, subject, fPort, ms, variables, data, id, tags, radio,
-        previous) {
+        previous, ...bytes) {
         if (begin) begin(here);
+        if (subject === MISSING) subject = bytes;
         var found;
         if (name !== undefined) {
             var module = { exports: {} };
@@ -182,9 +183,9 @@
         if (style === 1) return found(fPort, subject, variables || {});
         if (style === 2) return found(subject, fPort);
         var made = {
-            bytes: subject, fPort: fPort, recvTime: new DateOf(ms), variables: variables || {},
-            device: { id: id, tags: tags || {} }
+            bytes: subject, fPort: fPort, recvTime: new DateOf(ms), variables: variables || {}
         };
+        if (tags !== undefined) made.device = { id: id, tags: tags };
         if (data !== undefined) made.data = data;
         if (radio !== undefined) made.radio = radio;
         if (previous !== undefined) made.previous = previous;

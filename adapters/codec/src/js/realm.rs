@@ -108,6 +108,7 @@ pub(super) fn check(script: &Inner, limits: Limits) -> Result<Shape, ScriptError
             writes_big_integers: script.writes_big_integers(),
             // A promise does too.
             catches: script.speaks_of(&["catch", "finally", "async", "Promise"]),
+            wants_device: script.speaks_of(&["device"]),
             wants_radio: script.speaks_of(&["radio"]),
             wants_previous: script.speaks_of(&["previous"]),
             ..Shape::new(&found)
@@ -269,7 +270,7 @@ impl Realm {
     }
 
     fn caught(&self, ctx: &Ctx<'_>, script: &Inner) -> ScriptError {
-        position::caught(ctx, &script.name, context::prefix(), || self.clock.struck())
+        position::caught(ctx, &script.name, context::prefix(script), || self.clock.struck())
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Inner {
     pub(super) id: u64,
     pub(super) name: Arc<str>,
     pub(super) source: Arc<str>,
+    /// Its top level can be a function that lives longer than a call: the text has no way to get hold of that.
+    pub(super) is_plain: bool,
     /// Hung once; never again.
     pub(super) refused: AtomicBool,
     /// The host's count of calls when this one was called last.
@@ -55,7 +57,8 @@ pub(super) struct Shape {
     pub(super) writes_big_integers: bool,
     /// It may go on after an error.
     pub(super) catches: bool,
-    /// It speaks of `radio`, and of `previous`.
+    /// It speaks of `device`, of `radio`, and of `previous`.
+    pub(super) wants_device: bool,
     pub(super) wants_radio: bool,
     pub(super) wants_previous: bool,
 }
@@ -99,6 +102,11 @@ impl Script {
     /// Whether it has this function.
     pub fn has(&self, function: Function) -> bool {
         self.shape.entries[function as usize].is_some()
+    }
+
+    /// Whether it speaks of `device`. A script that does not is not told of it.
+    pub fn wants_device(&self) -> bool {
+        self.shape.wants_device
     }
 
     /// Whether it speaks of `radio`. A script that does not is not told of it.
@@ -153,6 +161,8 @@ impl Inner {
             id,
             name: name.into(),
             source: source.into(),
+            // `arguments.callee` is that function, and in strict mode it would need a `this`.
+            is_plain: !speaks_of(source, &["arguments", "use strict", "module", "exports"]),
             refused: AtomicBool::new(false),
             used: AtomicU64::new(0),
             engines: Engines::default(),
@@ -162,7 +172,7 @@ impl Inner {
 
     /// Whether the source may speak of one of these, escaped letters included.
     pub(super) fn speaks_of(&self, words: &[&str]) -> bool {
-        words.iter().chain(&["\\u"]).any(|word| self.source.contains(word))
+        speaks_of(&self.source, words)
     }
 
     /// Whether the text has a literal such as `1n` or `0xffn`; also in a comment.
@@ -197,6 +207,10 @@ impl Inner {
             }) && assigns_to_member(&self.source[at + word.len()..])
         })
     }
+}
+
+fn speaks_of(source: &str, words: &[&str]) -> bool {
+    words.iter().chain(&["\\u"]).any(|word| source.contains(word))
 }
 
 /// `.name =` or `['name'] =`, but not `==` nor `=>`.

@@ -77,7 +77,7 @@ fn chirpstack_3_gets_its_variables() {
 #[test]
 fn the_input_has_everything_the_bridge_knows() {
     let host = patient();
-    let source = "// radio, previous\nfunction decodeUplink(input) { return { data: { all: input, \
+    let source = "// device, radio, previous\nfunction decodeUplink(input) { return { data: { all: input, \
                   date: input.recvTime instanceof Date, array: Array.isArray(input.bytes) } } }";
     let script = host.compile("all.js", source).unwrap();
     let call = CallInput {
@@ -90,7 +90,7 @@ fn the_input_has_everything_the_bridge_knows() {
     let silent = host.compile("silent.js", source.split_once('\n').unwrap().1).unwrap();
     let told = host.call_blocking(&silent, Function::DecodeUplink, call.clone()).unwrap();
     let told = told.into_decoded().unwrap().data["all"].clone();
-    assert!(told.get("radio").is_none() && told.get("previous").is_none() && told.get("device").is_some());
+    assert!(["device", "radio", "previous"].iter().all(|name| told.get(name).is_none()));
     let decoded = host.call_blocking(&script, Function::DecodeUplink, call).unwrap().into_decoded().unwrap();
     assert_eq!(
         json(&decoded),
@@ -109,6 +109,28 @@ fn the_input_has_everything_the_bridge_knows() {
             r#""date":true,"array":true}"#
         )
     );
+}
+
+#[test]
+fn short_and_long_payloads_are_the_same_kind_of_array() {
+    let look =
+        "{ array: Array.isArray(b) && b.constructor === Array, n: b.length, last: b[b.length - 1], port: p }";
+    for source in [
+        format!(
+            "function decodeUplink(input) {{ var b = input.bytes, p = input.fPort; return {{ data: {look} }} }}"
+        ),
+        format!("function Decode(p, b, variables) {{ b.push(variables.x || 7); return {look} }}"),
+        format!("function Decoder(b, p) {{ b.push(7); return {look} }}"),
+    ] {
+        let (host, pushed) = (patient(), usize::from(source.contains("push")));
+        let script = host.compile("long.js", &source).unwrap();
+        for length in [1, 255, 256, 257, 2000] {
+            let decoded = decode(&host, &script, &vec![9; length]).unwrap();
+            let last = if pushed == 1 { 7 } else { 9 };
+            let want = format!(r#"{{"array":true,"n":{},"last":{last},"port":2}}"#, length + pushed);
+            assert_eq!(json(&decoded), want, "{source}");
+        }
+    }
 }
 
 #[test]
