@@ -198,16 +198,16 @@ impl Codec {
     ///
     /// # Errors
     /// The context again when it takes another thread: then [`decode`](Self::decode) has the answer.
-    pub fn decode_here(&self, input: &Input<'_>, context: Context) -> Result<Outcome, Context> {
+    pub fn decode_here(&self, input: &Input<'_>, context: Context) -> Result<Outcome, Box<Context>> {
         let Decoder::Script(host, script) = &self.decoder else {
-            return self.decode_now(input).ok_or(context);
+            return self.decode_now(input).ok_or_else(|| Box::new(context));
         };
         let mut call = self.call(input, context);
         match run_script_here(host, script, &mut call) {
             Some(decoded) => Ok(self.finish(decoded, input.received_at)),
             None => {
                 let CallInput { device, tags, radio, previous, .. } = call;
-                Err(Context { device, tags, radio, previous })
+                Err(Box::new(Context { device, tags, radio, previous }))
             }
         }
     }
@@ -422,7 +422,7 @@ mod tests {
                 .into(),
         });
         let context = Context { device: Some("d1".into()), ..Context::default() };
-        assert_eq!(codec.decode_here(&input(&[21]), context.clone()), Err(context.clone()));
+        assert_eq!(codec.decode_here(&input(&[21]), context.clone()), Err(Box::new(context.clone())));
         for bytes in [&[21][..], &[1, 2]] {
             let elsewhere = block_on(codec.decode(&input(bytes), context.clone()));
             let here = (0..10_000).find_map(|_| {

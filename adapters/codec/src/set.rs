@@ -86,12 +86,14 @@ impl CodecSet {
         input: &Input<'_>,
         device: &DeviceId,
         asked: Asked,
-    ) -> Result<Outcome, Asked> {
+    ) -> Result<Outcome, Box<Asked>> {
         let Asked { mut context, previous } = asked;
         if previous {
             context.previous = lock(&self.previous).get(device).cloned();
         }
-        let outcome = codec.decode_here(input, context).map_err(|context| Asked { context, previous })?;
+        let outcome = codec
+            .decode_here(input, context)
+            .map_err(|context| Box::new(Asked { context: *context, previous }))?;
         if previous {
             self.remember(device, &outcome);
         }
@@ -155,7 +157,7 @@ impl Codecs for CodecSet {
         if trial.is_none() {
             match self.decode_here(codec, &input, &payload.device.id, asked) {
                 Ok(outcome) => return Decoding::Done(outcome),
-                Err(again) => asked = again,
+                Err(again) => asked = *again,
             }
         }
         let owned = Owned {
