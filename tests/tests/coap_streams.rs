@@ -366,7 +366,7 @@ async fn clients_that_misbehave_cost_others_nothing() {
     rubbish.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut rubbish_tls = TcpStream::connect(bridge.tls).await.unwrap();
     rubbish_tls.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    for kind in ["too-long", "no-settings", "handshake-failed"] {
+    for kind in ["too-long", "malformed", "handshake-failed"] {
         wait_until(kind, async || bridge.connections(kind).await >= 1.0).await;
     }
     assert!(bridge.world.metric("bridge_coap_connections").await >= 30.0);

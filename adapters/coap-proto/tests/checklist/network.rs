@@ -350,6 +350,7 @@ impl Story for Watch {
                 }
             }
             Event::ObservationEnded { id, .. } => self.observers.retain(|_, other| *other != id),
+            Event::Acknowledged { .. } => {}
             other => panic!("{other:?}"),
         }
     }

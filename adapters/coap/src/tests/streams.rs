@@ -103,7 +103,7 @@ impl Device {
     }
 
     fn frame(&mut self, request: Request) -> Message {
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         Message {
             kind: Type::NonConfirmable,
             code: request.code,
@@ -242,7 +242,7 @@ async fn what_is_wrong_ends_its_own_connection_alone() {
     let mut rest = Vec::new();
     let _ = timeout(BOUND, other.read_to_end(&mut rest)).await.unwrap();
     drop(other);
-    served.had(Fate::Unsettled, 1).await;
+    served.had(Fate::Malformed, 2).await;
     assert_eq!(good.ask(reading()).await.code, Code::CHANGED);
 }
 
