@@ -118,6 +118,15 @@ impl Registrar {
         }
     }
 
+    /// The device of an uplink that came lately, as [`resolve`](Self::resolve) knows it; none when the registry is to be asked.
+    pub fn lately(
+        &self,
+        integration: &IntegrationName,
+        device: &ExternalDevice,
+    ) -> Option<Arc<DeviceRecord>> {
+        lock(&self.state).cache.get(&(integration.clone(), device.id.clone())).cloned()
+    }
+
     /// The device with this id.
     ///
     /// # Errors

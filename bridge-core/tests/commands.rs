@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bridge_core::command::queue::Capacity;
 use bridge_core::command::{
-    Again, Awaits, Cancelled, CauseCode, Command, CommandName, CommandState, Draft, Priority, Reference,
-    ReplaceKey, Report, Reported, RequestKey, Resend, SendOutcome,
+    Again, Awaits, Cancelled, CauseCode, Command, CommandName, CommandState, Draft, Manner, Priority,
+    Reference, ReplaceKey, Report, Reported, RequestKey, Resend, SendOutcome,
 };
-use bridge_core::commands::{Budget, SubmitError, Submitted, Target};
+use bridge_core::commands::{Budget, SubmitError, Submitted, Target, Way};
 use bridge_core::ports::{Clock, CommandFilter, Commands};
 use bridge_core::testing::{Fault, Faulty, ManualClock, MemoryStore, block_on, poll_once};
 use bridge_core::{DeviceId, Kind};
-use dispatch::{LIMITS, Life, Mood, Store, flight};
+use dispatch::{FakeWay, LIMITS, Life, Mood, Store, flight};
 use serde_json::json;
 
 mod dispatch;
@@ -298,7 +298,9 @@ fn a_spent_budget_hands_out_nothing_new() {
     let start = world.clock.wall();
     let take = |world: &World, exchange: &str, since| {
         let exchange = Reference::parse(exchange).unwrap();
-        block_on(world.life.dispatcher.take_within(&boxed, &exchange, Budget { since, most: 2 })).unwrap()
+        let way: Arc<dyn Way> = Arc::new(FakeWay(Manner::Mailbox, world.life.transports.clone()));
+        let budget = Budget { since, most: 2 };
+        block_on(world.life.dispatcher.take_within(&boxed, &way, &exchange, budget)).unwrap()
     };
     assert_eq!(take(&world, "e0", start), None);
     let commands = ["a", "b", "c"].map(|name| world.submit("box1", draft(name)));

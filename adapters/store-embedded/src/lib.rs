@@ -26,7 +26,7 @@ use bridge_core::ports::{BoxFuture, StoreError, StoreResult};
 use rusqlite::Connection;
 
 use crate::reader::Readers;
-use crate::writer::Writer;
+use crate::writer::{Session, Writer};
 
 /// The name of the database in the data directory.
 pub const FILE: &str = "bridge.db";
@@ -100,7 +100,11 @@ impl EmbeddedStore {
         let store = |source| OpenError::Store { path: path.clone(), source };
         let connection = sqlite::open_for_writing(&path, max_bytes).map_err(store)?;
         let readers = Readers::open(&path).map_err(store)?;
-        Ok(Self { writer: Arc::new(Writer::start(connection)), readers: Arc::new(readers), _lock: lock })
+        Ok(Self {
+            writer: Arc::new(Writer::start(Session::new(connection))),
+            readers: Arc::new(readers),
+            _lock: lock,
+        })
     }
 
     /// Transactions committed so far; for tests and curiosity.
@@ -111,7 +115,15 @@ impl EmbeddedStore {
     /// Runs in the next transaction; completes after its fsync.
     fn write<'a, T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        job: impl FnOnce(&Session) -> rusqlite::Result<T> + Send + 'static,
+    ) -> BoxFuture<'a, StoreResult<T>> {
+        self.write_alone(|session| session.savepoint(job))
+    }
+
+    /// As [`write`](Self::write), for a job that undoes by itself what it did when it fails.
+    fn write_alone<'a, T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Session) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'a, StoreResult<T>> {
         let answer = self.writer.submit(job);
         Box::pin(async move { answer?.await.unwrap_or_else(|_| Err(closed())) })

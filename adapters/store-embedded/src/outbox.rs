@@ -60,6 +60,9 @@ impl Outbox for EmbeddedStore {
     }
 }
 
+/// The number of open commands in the `meta` table.
+pub(crate) const OPEN_COMMANDS: &str = "open_commands";
+
 /// A number of the `meta` table; 0 when it is not there.
 pub(crate) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
     let mut select = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;

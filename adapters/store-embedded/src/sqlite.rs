@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use bridge_core::ports::StoreError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The steps from an empty file to the schema of today; the number of those that were taken is `PRAGMA user_version`.
 /// A step that was released never changes.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     include_str!("schema.sql"),
     include_str!("schema_archive.sql"),
     include_str!("schema_commands.sql"),
@@ -19,6 +20,7 @@ const STEPS: [&str; 8] = [
     include_str!("schema_proofs.sql"),
     include_str!("schema_vault.sql"),
     include_str!("schema_subscriptions.sql"),
+    include_str!("schema_lives.sql"),
 ];
 /// Statements that a connection keeps compiled: more than there are.
 const STATEMENTS: usize = 128;
@@ -46,7 +48,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "cache_size", -1024)?;
         connection.pragma_update(None, "query_only", true)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        keep_plans(&connection)?;
         Ok(connection)
     };
     open().map_err(|error: rusqlite::Error| store_error(&error))
@@ -55,6 +57,13 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
 /// A number to compare a row's with. SQLite's end at 2^63 - 1, and no row has a greater one.
 pub(crate) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A statement is compiled once. Without the second line SQLite compiles one with `LIMIT ?` anew for every value, which takes
+/// longer than most of our statements run (sqlite.org/c3ref/c_dbconfig_defensive.html, `SQLITE_DBCONFIG_ENABLE_QPSG`).
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
@@ -73,7 +82,7 @@ fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::R
     let page: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
     let pages = (max_bytes / page.max(1)).clamp(64, u64::from(u32::MAX) - 2);
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_plans(connection)?;
     if version(connection)? < STEPS.len() {
         // Two processes may come here at once: the second one finds the first one's schema.
         connection.execute_batch("BEGIN IMMEDIATE")?;

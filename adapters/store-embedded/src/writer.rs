@@ -1,6 +1,8 @@
 //! The writing thread: group commit. Whatever waits when a transaction begins becomes part of it; everybody is answered
 //! after the fsync. A job that fails is undone alone.
 
+use std::cell::Cell;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -9,8 +11,9 @@ use std::time::Duration;
 
 use bridge_core::ports::{StoreError, StoreResult};
 use futures_channel::oneshot;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
+use crate::outbox::{OPEN_COMMANDS, meta};
 use crate::sqlite::store_error;
 
 /// Jobs that may wait.
@@ -25,8 +28,62 @@ const VACUUM_STEP: u32 = 256;
 const KEEP_FREE: u32 = 512;
 
 /// Runs inside the transaction; hands back what is to happen when its outcome is known.
-type Job = Box<dyn FnOnce(&Connection) -> Finish + Send>;
+type Job = Box<dyn FnOnce(&Session) -> Finish + Send>;
 type Finish = Box<dyn FnOnce(&Result<(), StoreError>)>;
+
+/// The writing connection, and what is written once for all jobs of a transaction.
+pub(crate) struct Session {
+    connection: Connection,
+    /// Commands that were opened in this transaction, less those that are over.
+    opened: Cell<i64>,
+}
+
+impl Deref for Session {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Session {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, opened: Cell::new(0) }
+    }
+
+    /// One more command is open, or one less.
+    pub(crate) fn count_open(&self, change: i64) {
+        self.opened.set(self.opened.get() + change);
+    }
+
+    /// How many commands are open.
+    pub(crate) fn open_commands(&self) -> rusqlite::Result<u64> {
+        Ok(meta(self, OPEN_COMMANDS)?.saturating_add_signed(self.opened.get()))
+    }
+
+    /// Undoes what was done by something that fails.
+    pub(crate) fn savepoint<T>(&self, job: impl FnOnce(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let opened = self.opened.get();
+        self.prepare_cached("SAVEPOINT job")?.execute([])?;
+        let result = job(self);
+        if result.is_err() {
+            self.prepare_cached("ROLLBACK TO job")?.execute([])?;
+            self.opened.set(opened);
+        }
+        self.prepare_cached("RELEASE job")?.execute([])?;
+        result
+    }
+
+    /// Writes what was counted.
+    fn settle(&self) -> rusqlite::Result<()> {
+        match self.opened.take() {
+            0 => Ok(()),
+            change => self
+                .prepare_cached("UPDATE meta SET value = value + ?2 WHERE key = ?1")?
+                .execute(params![OPEN_COMMANDS, change])
+                .map(drop),
+        }
+    }
+}
 
 pub(crate) struct Writer {
     jobs: Option<SyncSender<Job>>,
@@ -35,22 +92,23 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> Self {
+    pub(crate) fn start(session: Session) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let counter = commits.clone();
         let builder = std::thread::Builder::new().name("store-writer".into());
-        let thread = builder.spawn(move || run(&connection, &receiver, &counter)).ok();
+        let thread = builder.spawn(move || run(&session, &receiver, &counter)).ok();
         Self { jobs: Some(sender), thread, commits }
     }
 
+    /// Runs in the next transaction. A job that fails after it has changed something undoes that itself.
     pub(crate) fn submit<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        job: impl FnOnce(&Session) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreResult<oneshot::Receiver<StoreResult<T>>> {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let result = in_savepoint(connection, job);
+        let job: Job = Box::new(move |session| {
+            let result = job(session);
             Box::new(move |committed| {
                 let answer = match (result, committed) {
                     (Ok(value), Ok(())) => Ok(value),
@@ -85,49 +143,53 @@ impl Drop for Writer {
     }
 }
 
-fn run(connection: &Connection, jobs: &Receiver<Job>, commits: &AtomicU64) {
+fn run(session: &Session, jobs: &Receiver<Job>, commits: &AtomicU64) {
     loop {
         match jobs.recv_timeout(IDLE) {
             Ok(first) => {
                 let group =
                     std::iter::once(first).chain(std::iter::from_fn(|| jobs.try_recv().ok())).take(GROUP);
-                commit(connection, group, commits);
+                commit(session, group, commits);
             }
-            Err(RecvTimeoutError::Timeout) => give_back(connection),
+            Err(RecvTimeoutError::Timeout) => give_back(session),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn commit(connection: &Connection, group: impl Iterator<Item = Job>, commits: &AtomicU64) {
-    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| store_error(&error));
-    let finishes: Vec<Finish> = group.map(|job| job(connection)).collect();
-    let committed =
-        begun.and_then(|()| connection.execute_batch("COMMIT").map_err(|error| store_error(&error)));
+fn commit(session: &Session, group: impl Iterator<Item = Job>, commits: &AtomicU64) {
+    let run = |statement| session.prepare_cached(statement)?.execute([]).map(drop);
+    let begun = run("BEGIN IMMEDIATE");
+    let mut lost = false;
+    let finishes: Vec<Finish> = group
+        .map(|job| {
+            let finish = job(session);
+            // As SQLite does when there is no room: what comes after it must not be stored either.
+            if begun.is_ok() && session.is_autocommit() {
+                lost = true;
+                // Without one the jobs are stored one by one, and whoever asked for them asks again.
+                let _ = run("BEGIN IMMEDIATE");
+            }
+            finish
+        })
+        .collect();
+    let committed = if lost {
+        session.opened.set(0);
+        Err(StoreError::Unavailable("a job had to be undone together with its transaction".into()))
+    } else {
+        begun.and(session.settle()).and_then(|()| run("COMMIT")).map_err(|error| store_error(&error))
+    };
     match &committed {
         Ok(()) => drop(commits.fetch_add(1, Relaxed)),
         Err(error) => {
             tracing::error!(%error, "a transaction failed");
             // Fails when there is none to roll back, which is as good.
-            let _ = connection.execute_batch("ROLLBACK");
+            let _ = run("ROLLBACK");
         }
     }
     for finish in finishes {
         finish(&committed);
     }
-}
-
-fn in_savepoint<T>(
-    connection: &Connection,
-    job: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
-    let result = job(connection);
-    if result.is_err() {
-        connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
-    }
-    connection.prepare_cached("RELEASE job")?.execute([])?;
-    result
 }
 
 fn give_back(connection: &Connection) {

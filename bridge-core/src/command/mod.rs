@@ -165,8 +165,10 @@ impl Command {
 
     /// The form at rest.
     pub fn to_record(&self) -> Vec<u8> {
+        let mut record = Vec::with_capacity(1024);
         // invariant: every map of a command has text keys and every number is finite, so this cannot fail.
-        serde_json::to_vec(self).unwrap_or_default()
+        let _ = serde_json::to_writer(&mut record, self);
+        record
     }
 
     /// Reads the form at rest. `version` and `published` are the store's to fill in.

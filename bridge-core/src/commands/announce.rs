@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl State {
 #[derive(Debug)]
 struct Entry {
     /// As it was last seen.
-    latest: Command,
+    latest: Arc<Command>,
     /// Up to which change it was told of; none until the store was asked.
     told: Option<u32>,
     /// In `queue`, or being worked.
@@ -85,7 +85,7 @@ impl Announcer {
     }
 
     /// A command has changed.
-    pub(super) fn note(&self, command: &Command) {
+    pub(super) fn note(&self, command: &Arc<Command>) {
         let mut state = lock(&self.state);
         let room = state.known.len() < MAX_KNOWN;
         match state.known.get_mut(&command.id) {
@@ -212,7 +212,7 @@ impl Announcer {
             (Some(entry), Some(command)) => {
                 entry.told = Some(command.published);
                 if command.changes() > entry.latest.changes() {
-                    entry.latest = command;
+                    entry.latest = Arc::new(command);
                 }
             }
             // Purged: nothing can be told of it any more.
@@ -246,7 +246,7 @@ impl Announcer {
     /// Takes what the store has into memory, as far as there is room.
     async fn sweep(&self, store: &dyn Commands, limit: usize) -> StoreResult<()> {
         let found = store.unpublished(None, limit).await?;
-        found.iter().for_each(|command| self.note(command));
+        found.into_iter().for_each(|command| self.note(&Arc::new(command)));
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! What devices find when they ask for their commands: a budget of hand-outs, and several commands at once. Not here: one
 //! command for one answer ([`Dispatcher::take`]), what is in an answer.
 
-use super::Dispatcher;
+use std::sync::Arc;
+
+use super::{Dispatcher, Way};
 use crate::command::queue::place;
 use crate::command::{Command, CommandState, Phase, Reference};
 use crate::id::DeviceId;
-use crate::ports::{CommandFilter, StoreResult};
+use crate::ports::{Asked, StoreResult};
 use crate::time::Timestamp;
 
 /// How often commands may be handed out to one device.
@@ -21,31 +23,27 @@ pub struct Budget {
 const COUNTED: usize = 256;
 
 impl Dispatcher {
-    /// As [`take`](Self::take), and nothing new once the budget is spent: the command waits. The same `exchange` gets the
-    /// same command again all the same. Counts the hand-outs of the device's newest 256 commands.
+    /// As [`take`](Self::take), by this way, and nothing new once the budget is spent: the command waits. The same `exchange`
+    /// gets the same command again all the same. Counts the hand-outs of the device's newest 256 commands.
     ///
     /// # Errors
     /// When the store failed: the device gets no command.
     pub async fn take_within(
         &self,
         device: &DeviceId,
+        way: &Arc<dyn Way>,
         exchange: &Reference,
         budget: Budget,
     ) -> StoreResult<Option<Command>> {
-        let store = &self.parts.store;
-        if let Some(known) = store.find(device, exchange).await? {
-            return Ok(Some(known));
-        }
-        if store.open(device, 1).await?.is_empty() {
-            return Ok(None);
-        }
-        let filter = CommandFilter { device: Some(device.clone()), ..CommandFilter::default() };
-        let newest = store.list(&filter, None, COUNTED).await?;
+        let (open, newest) = match self.parts.store.asked(device, exchange, COUNTED).await? {
+            Asked::Known(known) => return Ok(Some(*known)),
+            Asked::New { open, newest } => (open, newest),
+        };
         let spent: usize = newest.iter().map(|command| hand_outs(command, budget.since)).sum();
-        if spent >= budget.most {
+        if open.is_empty() || spent >= budget.most {
             return Ok(None);
         }
-        self.take(device, Some(exchange)).await
+        self.hand_out(device, Some(way), Some(exchange), Some(open)).await
     }
 
     /// The commands for the answer to a device that recognises a copy by its id, at most `most`: those that it was given

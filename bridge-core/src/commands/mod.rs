@@ -3,6 +3,7 @@
 //! bridge that is killed anywhere goes on with [`recover`](Dispatcher::recover). Not here: threads, timers of a runtime, any
 //! transport.
 
+mod alone;
 mod announce;
 mod hub;
 mod kicks;
@@ -29,6 +30,7 @@ use crate::id::DeviceId;
 use crate::ports::{Clock, Commands, Inserted, QueueLimits, StoreError, StoreResult};
 use crate::recent::Recent;
 use crate::signal::lock;
+use alone::Alone;
 use announce::Announcer;
 
 use kicks::Kicks;
@@ -141,7 +143,8 @@ pub struct Dispatcher {
     parts: DispatchParts,
     ids: Mutex<CommandIds>,
     /// Open commands as they were written last. May be out of date: the store's versions tell.
-    recent: Mutex<Recent<CommandId, Command>>,
+    recent: Mutex<Recent<CommandId, Arc<Command>>>,
+    alone: Alone,
     kicks: Kicks,
     announcer: Announcer,
     arrivals: Arrivals,
@@ -162,6 +165,7 @@ impl Dispatcher {
             parts,
             ids: Mutex::default(),
             recent: Mutex::new(Recent::new(RECENT)),
+            alone: Alone::default(),
             kicks: Kicks::default(),
             announcer: Announcer::default(),
             arrivals: Arrivals::default(),
@@ -187,9 +191,13 @@ impl Dispatcher {
         let expires = draft.expires.unwrap_or(now.plus(self.config.time_to_live));
         let id = lock(&self.ids).next(now, (self.parts.random)());
         let command = Command::new(id, (device.clone(), integration), draft, way.manner(), now, expires);
+        let arrival = self.alone.arrives(device);
         match self.parts.store.insert(&command, self.config.limits).await? {
-            Inserted::Stored { superseded } => {
+            Inserted::Stored { superseded, others } => {
                 let command = command.stored(1, 0);
+                if others == 0 {
+                    arrival.came_alone(id);
+                }
                 superseded.iter().for_each(|older| self.written(older));
                 self.announcer.fresh(&command);
                 self.written(&command);
@@ -250,13 +258,13 @@ impl Dispatcher {
             Target::Attempt(attempt) => (self.look(attempt.command).await?, Some(attempt.number)),
             Target::Command(id) => (self.look(*id).await?, None),
             Target::Reference(reference) => {
-                let found = store.find(device, reference).await?;
+                let found = store.find(device, reference).await?.map(Arc::new);
                 let attempt = found.as_ref().and_then(|command| command.attempt_of(reference));
                 (found, attempt)
             }
             Target::InFlight => {
                 let open = store.open(device, 0).await?;
-                (open.into_iter().min_by_key(|command| command.id), None)
+                (open.into_iter().min_by_key(|command| command.id).map(Arc::new), None)
             }
         };
         let Some(command) = found.filter(|command| command.device == *device) else { return Ok(None) };
@@ -279,13 +287,35 @@ impl Dispatcher {
         {
             return Ok(Some(known));
         }
+        let only = self.only(device).filter(|only| !only.is_in_flight());
+        self.hand_out(device, None, exchange, only.map(|only| vec![only])).await
+    }
+
+    /// Hands out the next command by this way, or else the device's. `open` is its queue, where that is known.
+    async fn hand_out(
+        &self,
+        device: &DeviceId,
+        way: Option<&Arc<dyn Way>>,
+        exchange: Option<&Reference>,
+        mut open: Option<Vec<Command>>,
+    ) -> StoreResult<Option<Command>> {
+        let store = &self.parts.store;
         for _ in 0..CONTENDED {
             // Most devices have none: then nothing else is asked.
-            let open = store.open(device, 1).await?;
+            let open = match open.take() {
+                Some(open) => open,
+                None => store.open(device, 1).await?,
+            };
             if open.is_empty() {
                 return Ok(None);
             }
-            let Route::To { way, .. } = self.parts.ways.route(device).await? else { return Ok(None) };
+            let way = match way {
+                Some(way) => way.clone(),
+                None => match self.parts.ways.route(device).await? {
+                    Route::To { way, .. } => way,
+                    Route::UnknownDevice | Route::NoWay(_) => return Ok(None),
+                },
+            };
             let now = self.parts.clock.wall();
             let mut command = match next(&open, Asker::Device, way.capacity(), now) {
                 Next::Send(command) => command.clone(),
@@ -375,6 +405,7 @@ impl Dispatcher {
             let due = self.parts.store.due(now, BATCH).await?;
             for command in &due {
                 self.pass(command.id).await?;
+                self.alone.forget(&command.device);
                 self.kicks.kick(&command.device);
             }
             if due.len() < BATCH {
@@ -384,7 +415,11 @@ impl Dispatcher {
         let mut after = None;
         loop {
             let ready = self.parts.store.ready(now, after.as_ref(), BATCH).await?;
-            ready.iter().for_each(|device| self.kicks.kick(device));
+            for device in &ready {
+                // The store knows better.
+                self.alone.forget(device);
+                self.kicks.kick(device);
+            }
             if ready.len() < BATCH {
                 break;
             }
@@ -426,7 +461,9 @@ impl Dispatcher {
             (reported == Reported::Applied, reported)
         };
         let said = self.change(id, say).await?;
-        if let Some((command, Reported::Applied)) = &said {
+        if let Some((command, Reported::Applied)) = &said
+            && !self.ends_alone(command)
+        {
             self.kicks.kick(&command.device);
         }
         Ok(said)
@@ -442,7 +479,7 @@ impl Dispatcher {
         for _ in 0..CONTENDED {
             let remembered = known.is_some();
             let found = match known.take() {
-                Some(command) => Some(command),
+                Some(command) => Some(Arc::unwrap_or_clone(command)),
                 None => self.parts.store.get(id).await?,
             };
             let Some(mut command) = found else { return Ok(None) };
@@ -461,22 +498,35 @@ impl Dispatcher {
 
     /// A command has been written as it is here.
     fn written(&self, command: &Command) {
+        let shared = Arc::new(command.clone());
         let mut recent = lock(&self.recent);
         if command.is_done() {
             recent.remove(&command.id);
         } else {
-            recent.insert(command.id, command.clone());
+            recent.insert(command.id, shared.clone());
         }
         drop(recent);
-        self.announcer.note(command);
+        self.announcer.note(&shared);
+    }
+
+    /// The device's only open command as it was lately, where that is known.
+    fn only(&self, device: &DeviceId) -> Option<Command> {
+        let id = self.alone.of(device)?;
+        let known = lock(&self.recent).get(&id).cloned();
+        known.map(Arc::unwrap_or_clone)
+    }
+
+    /// It is over, and its device has no other.
+    fn ends_alone(&self, command: &Command) -> bool {
+        command.is_done() && self.alone.ends(&command.device, command.id)
     }
 
     /// A command as it was lately.
-    async fn look(&self, id: CommandId) -> StoreResult<Option<Command>> {
+    async fn look(&self, id: CommandId) -> StoreResult<Option<Arc<Command>>> {
         let known = lock(&self.recent).get(&id).cloned();
         match known {
             Some(command) => Ok(Some(command)),
-            None => self.parts.store.get(id).await,
+            None => Ok(self.parts.store.get(id).await?.map(Arc::new)),
         }
     }
 }

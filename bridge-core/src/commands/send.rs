@@ -51,8 +51,12 @@ impl Dispatcher {
     /// When the store failed; the queue is as it was.
     pub async fn dispatch(&self, device: &DeviceId) -> StoreResult<()> {
         let mut fruitless = 0;
+        let mut only = self.only(device);
         while fruitless < CONTENDED {
-            let open = self.parts.store.open(device, 1).await?;
+            let open = match only.take() {
+                Some(only) => vec![only],
+                None => self.parts.store.open(device, 1).await?,
+            };
             if !open.iter().any(|command| !command.is_in_flight()) {
                 return Ok(());
             }
@@ -73,7 +77,9 @@ impl Dispatcher {
                     let sent = self.attempt(command.clone(), others, &way).await?;
                     fruitless = if sent { 0 } else { fruitless + 1 };
                     let full = others + 1 >= way.capacity().in_flight && !way.capacity().replaces;
-                    if sent && full && self.look(command.id).await?.is_some_and(|sent| sent.is_in_flight()) {
+                    if !sent {
+                        self.alone.forget(device);
+                    } else if full && self.look(command.id).await?.is_some_and(|sent| sent.is_in_flight()) {
                         return Ok(());
                     }
                 }

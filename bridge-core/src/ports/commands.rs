@@ -27,6 +27,8 @@ pub enum Inserted {
     Stored {
         /// As they are now.
         superseded: Vec<Command>,
+        /// Open commands of the device beside it, at least; 0 only when there was none.
+        others: usize,
     },
     /// The device has a command with that idempotency key, open or over. Nothing was stored.
     Exists(Box<Command>),
@@ -45,6 +47,20 @@ pub struct CommandFilter {
     pub state: Option<CommandState>,
     /// Only those that are over, or only those that are not.
     pub done: Option<bool>,
+}
+
+/// What a device that asks may be answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    /// This exchange had that command before.
+    Known(Box<Command>),
+    /// It is a new exchange.
+    New {
+        /// As of [`Commands::open`].
+        open: Vec<Command>,
+        /// The device's newest commands, open or over; none when none is open.
+        newest: Vec<Command>,
+    },
 }
 
 /// Keeps commands. Every write is durable when it completes. `version` and `published` of a command are filled in by every
@@ -93,6 +109,27 @@ pub trait Commands: Send + Sync {
         device: &'a DeviceId,
         reference: &'a Reference,
     ) -> BoxFuture<'a, StoreResult<Option<Command>>>;
+    /// Everything about a question of a device, in one look: [`find`](Self::find), or else [`open`](Self::open) with one that
+    /// waits, and where there is any its newest `limit` ([`list`](Self::list)).
+    fn asked<'a>(
+        &'a self,
+        device: &'a DeviceId,
+        exchange: &'a Reference,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Asked>> {
+        Box::pin(async move {
+            if let Some(known) = self.find(device, exchange).await? {
+                return Ok(Asked::Known(Box::new(known)));
+            }
+            let open = self.open(device, 1).await?;
+            if open.is_empty() {
+                return Ok(Asked::New { open, newest: Vec::new() });
+            }
+            let of_device = CommandFilter { device: Some(device.clone()), ..CommandFilter::default() };
+            let newest = self.list(&of_device, None, limit).await?;
+            Ok(Asked::New { open, newest })
+        })
+    }
     /// Up to `limit` commands with changes that are not published and `id > after`, in order.
     fn unpublished(&self, after: Option<CommandId>, limit: usize)
     -> BoxFuture<'_, StoreResult<Vec<Command>>>;

@@ -22,7 +22,7 @@ use std::pin::Pin;
 pub use archive::{Archive, ArchiveFilter, Archived};
 pub use clock::Clock;
 pub use codecs::{Codecs, Decoding, NoCodecs, Payload};
-pub use commands::{CommandFilter, Commands, Inserted, QueueLimits};
+pub use commands::{Asked, CommandFilter, Commands, Inserted, QueueLimits};
 pub use credentials::{Credential, Credentials, Proof, TokenDigest};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, NewDeadLetter, RawRequest};
 pub use dedup::Dedup;

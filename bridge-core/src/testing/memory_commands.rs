@@ -192,7 +192,8 @@ fn insert(all: &mut All, command: &Command, limits: QueueLimits) -> Inserted {
     let freed =
         superseded.iter_mut().filter_map(|older| (older.supersede(command) == Cancelled::Done).then_some(()));
     let freed = freed.count();
-    if open(all, &command.device).count() - freed >= limits.per_device {
+    let others = open(all, &command.device).count() - freed;
+    if others >= limits.per_device {
         return Inserted::DeviceFull;
     }
     if all.values().filter(|command| !command.is_done()).count() - freed >= limits.total {
@@ -203,7 +204,7 @@ fn insert(all: &mut All, command: &Command, limits: QueueLimits) -> Inserted {
         older.version += 1;
     }
     all.insert(command.id, command.clone().stored(1, 0));
-    Inserted::Stored { superseded }
+    Inserted::Stored { superseded, others }
 }
 
 fn update(all: &mut All, command: &Command) -> bool {

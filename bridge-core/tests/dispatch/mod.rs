@@ -46,7 +46,7 @@ pub(crate) fn flight(resend: Resend, awaits: Awaits) -> Flight {
     Flight { resend, awaits, within: Duration::from_secs(40), patience: Duration::from_secs(10) }
 }
 
-struct FakeWay(Manner, Arc<Transports>);
+pub(crate) struct FakeWay(pub(crate) Manner, pub(crate) Arc<Transports>);
 
 impl Way for FakeWay {
     fn manner(&self) -> Manner {

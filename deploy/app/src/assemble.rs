@@ -30,7 +30,7 @@ use crate::callbacks::Callbacks;
 use crate::clock::SystemClock;
 use crate::coap;
 use crate::codecs::Workshop;
-use crate::commands::{Commands, Hearing, HubInbox};
+use crate::commands::{Commands, Hearing, HubInbox, MailboxesOf};
 use crate::config::{Broker, Config, Durability, Encoding, PemFile, Protocol, Remote};
 use crate::device_api::{self, BodyFormats};
 use crate::housekeeping::Housekeeping;
@@ -126,7 +126,8 @@ impl App {
             sources::contains(&config.http.trusted_proxies),
             config.http.body_timeout,
         );
-        receiver.serve_mailboxes(Arc::new(commands.clone()));
+        let mailboxes = MailboxesOf { commands: commands.clone(), pipeline: pipeline.clone() };
+        receiver.serve_mailboxes(Arc::new(mailboxes));
         let keyring = Arc::new(Keyring::open(store.clone()).await?);
         let formats: Arc<dyn Formats> = Arc::new(BodyFormats::new()?);
         let coap = coap::api(config, (&pipeline, &keyring, &formats), receiver.tasks())?;

@@ -25,6 +25,7 @@ use crate::store::Store;
 
 pub(crate) use announced::Announced;
 pub(crate) use inbox::HubInbox;
+pub(crate) use mailboxes::MailboxesOf;
 pub(crate) use ways::CloudWays;
 
 /// Everything about commands. Cheap to clone.

@@ -161,7 +161,8 @@ impl DynamoStore {
         let freed =
             superseded.iter_mut().filter_map(|older| (older.supersede(new) == Cancelled::Done).then_some(()));
         let freed = freed.count();
-        if queue.len().saturating_sub(freed) >= limits.per_device.min(MOST_OPEN) {
+        let others = queue.len().saturating_sub(freed);
+        if others >= limits.per_device.min(MOST_OPEN) {
             return Ok(Some(Inserted::DeviceFull));
         }
         // The devices do not wait for each other: several that insert at once may pass this limit by their number.
@@ -190,7 +191,7 @@ impl DynamoStore {
         for older in &mut superseded {
             older.version += 1;
         }
-        Ok(Some(Inserted::Stored { superseded }))
+        Ok(Some(Inserted::Stored { superseded, others }))
     }
 
     /// Replaces a command when it has the version still, and not too many others are in flight.

@@ -49,7 +49,10 @@ fn flight() -> Flight {
 }
 
 async fn put(store: &dyn Commands, command: &Command) {
-    assert_eq!(store.insert(command, WIDE).await.unwrap(), Inserted::Stored { superseded: vec![] });
+    let of_device = CommandFilter { device: Some(command.device.clone()), ..CommandFilter::default() };
+    let open = CommandFilter { done: Some(false), ..of_device };
+    let others = store.list(&open, None, 99).await.unwrap().len();
+    assert_eq!(store.insert(command, WIDE).await.unwrap(), Inserted::Stored { superseded: vec![], others });
 }
 
 async fn take(store: &dyn Commands, number: u8) -> Command {
@@ -105,16 +108,18 @@ async fn rules_of_insertion(store: &dyn Commands) {
     put(store, &valve(11, "d2")).await;
     put(store, &with(12, "d1", |draft| draft.replace = ReplaceKey::parse("lamp").ok())).await;
     put(store, &command(13, "d1")).await;
-    let Inserted::Stored { superseded } = store.insert(&valve(14, "d1"), WIDE).await.unwrap() else {
+    let Inserted::Stored { superseded, others } = store.insert(&valve(14, "d1"), WIDE).await.unwrap() else {
         panic!("not stored")
     };
+    assert_eq!(others, 2, "what was superseded and is over does not count");
     assert_eq!(superseded, [take(store, 10).await]);
     assert_eq!((superseded[0].state(), superseded[0].version), (CommandState::Cancelled, 2));
     assert_eq!(superseded[0].cause().map(|cause| cause.code), Some(CauseCode::Superseded));
     fly(store, 14, at(15)).await;
-    let Inserted::Stored { superseded } = store.insert(&valve(16, "d1"), WIDE).await.unwrap() else {
+    let Inserted::Stored { superseded, others } = store.insert(&valve(16, "d1"), WIDE).await.unwrap() else {
         panic!("not stored")
     };
+    assert_eq!(others, 3, "what is on its way does");
     assert_eq!(numbers(&superseded), [14], "what is on its way is told that it is not tried again");
     assert!(superseded[0].is_withdrawn() && superseded[0].is_in_flight());
     for other in [11, 12, 13] {

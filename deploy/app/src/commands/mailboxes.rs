@@ -1,18 +1,28 @@
 //! What is in the mailboxes of devices whose cloud asks for commands. Not here: the cloud's rules and answers (`webhook`).
 
+use std::sync::Arc;
+
 use bridge_core::command::Reference;
-use bridge_core::commands::Budget;
-use bridge_core::ports::{BoxFuture, Clock, StoreError, StoreResult};
-use bridge_core::{ExternalId, IntegrationName, MessageId, Timestamp};
+use bridge_core::commands::{Budget, Way};
+use bridge_core::pipeline::Pipeline;
+use bridge_core::ports::{BoxFuture, Clock, DeviceRecord, DeviceState, StoreError, StoreResult};
+use bridge_core::{ExternalDevice, ExternalId, IntegrationName, MessageId, Timestamp};
 use webhook::connector::Ask;
 use webhook::receiver::Mailboxes;
 
 use super::Commands;
 use crate::clock::SystemClock;
 
-impl Mailboxes for Commands {
+/// See the module.
+pub(crate) struct MailboxesOf {
+    pub(crate) commands: Commands,
+    /// Knows the device: its uplink has just come.
+    pub(crate) pipeline: Arc<Pipeline>,
+}
+
+impl Mailboxes for MailboxesOf {
     fn are_of(&self, integration: &IntegrationName) -> bool {
-        self.ways.mailbox(integration).is_some()
+        self.commands.ways.mailbox(integration).is_some()
     }
 
     fn take<'a>(
@@ -21,16 +31,33 @@ impl Mailboxes for Commands {
         ask: &'a Ask,
     ) -> BoxFuture<'a, StoreResult<Option<Vec<u8>>>> {
         Box::pin(async move {
-            let Some(mailbox) = self.ways.mailbox(integration) else { return Ok(None) };
-            let Ok(external) = ExternalId::parse(&ask.device.id) else { return Ok(None) };
-            let Some(record) = self.registry.find(integration, &external).await? else { return Ok(None) };
+            let Some(way) = self.commands.ways.mailbox(integration) else { return Ok(None) };
+            let Some(record) = self.device(integration, &ask.device).await? else { return Ok(None) };
+            if record.state != DeviceState::Active {
+                return Ok(None);
+            }
             // A repeated request has the same key.
             let exchange = Reference::parse(&MessageId::new(integration, &ask.key).to_string());
             let exchange = exchange.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            let budget = Budget { since: day_of(SystemClock.wall()), most: mailbox.daily_budget() };
-            let command = self.dispatcher.take_within(&record.id, &exchange, budget).await?;
+            let budget = Budget { since: day_of(SystemClock.wall()), most: way.mailbox.daily_budget() };
+            let way: Arc<dyn Way> = way;
+            let command = self.commands.dispatcher.take_within(&record.id, &way, &exchange, budget).await?;
             Ok(command.and_then(|command| command.draft.payload).map(|payload| payload.data))
         })
+    }
+}
+
+impl MailboxesOf {
+    async fn device(
+        &self,
+        integration: &IntegrationName,
+        device: &ExternalDevice,
+    ) -> StoreResult<Option<Arc<DeviceRecord>>> {
+        if let Some(record) = self.pipeline.registrar.lately(integration, device) {
+            return Ok(Some(record));
+        }
+        let Ok(external) = ExternalId::parse(&device.id) else { return Ok(None) };
+        Ok(self.commands.registry.find(integration, &external).await?.map(Arc::new))
     }
 }
 

@@ -130,9 +130,9 @@ impl CloudWays {
     }
 
     /// The mailbox of an integration's devices.
-    pub(super) fn mailbox(&self, integration: &IntegrationName) -> Option<Arc<dyn Mailbox>> {
+    pub(super) fn mailbox(&self, integration: &IntegrationName) -> Option<Arc<MailboxWay>> {
         match self.of(integration)? {
-            Known::Mailbox(way) => Some(way.mailbox.clone()),
+            Known::Mailbox(way) => Some(way),
             Known::Cloud(_) | Known::Http(_) => None,
         }
     }
@@ -211,8 +211,8 @@ impl Parts {
 }
 
 /// The mailboxes of the devices of one integration.
-struct MailboxWay {
-    mailbox: Arc<dyn Mailbox>,
+pub(super) struct MailboxWay {
+    pub(super) mailbox: Arc<dyn Mailbox>,
     parts: Arc<Parts>,
 }
 
