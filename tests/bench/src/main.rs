@@ -1,6 +1,6 @@
 //! The bridge, its codecs and its commands against their floors. The bridge's: a bare HTTP server that publishes each body
 //! and awaits its PUBACK. Same machine, same broker, same load, alternating in one run; what is printed are ratios. `codecs`
-//! or `commands` as an argument leaves the others out. Not a test.
+//! or `commands` (with callbacks that are answered with one) as an argument leaves the others out. Not a test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool for developers")]
 
