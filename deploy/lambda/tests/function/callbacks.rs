@@ -10,6 +10,7 @@ use crate::world::{World, request, status};
 
 const KEY: &str = "one-key-of-the-adapters";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const SEAL: &str = "a-key-for-secrets-at-rest-of-32-bytes";
 
 async fn call(environment: &Environment, method: &str, path: &str, body: &Value) -> u64 {
     let mut event = request(method, &format!("/devices/plant-1/{path}"), "", body);
@@ -29,11 +30,14 @@ async fn desire(environment: &Environment, patch: &Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wanted_by_an_event_is_told_with_it_and_by_the_schedule_when_that_failed() {
     let mut world = World::new(
-        "[azure_bridge]\nsecrets = [{ env = \"AZURE_KEY\" }]\nsigning_secrets = [{ env = \"SIGNING\" }]\n\
+        "[secrets]\nkeys = [{ env = \"SEAL\" }]\n\
+         [azure_bridge]\nsecrets = [{ env = \"AZURE_KEY\" }]\nsigning_secrets = [{ env = \"SIGNING\" }]\n\
          allow_private_addresses = true\ncall_timeout = \"2s\"\n",
     )
     .await;
-    world.variables.extend([("AZURE_KEY", KEY), ("SIGNING", SIGNING)].map(|(n, v)| (n.into(), v.into())));
+    world.variables.extend(
+        [("AZURE_KEY", KEY), ("SIGNING", SIGNING), ("SEAL", SEAL)].map(|(n, v)| (n.into(), v.into())),
+    );
     let callback = Called::start().await;
     let environment = world.environment().await;
     assert_eq!(call(&environment, "POST", "registration", &Value::Null).await, 200);

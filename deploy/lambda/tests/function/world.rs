@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::aws::Cloud;
 use crate::emulator::{Ended, Environment};
@@ -23,11 +24,29 @@ pub struct World {
     pub hub: Hub,
     _package: tempfile::TempDir,
     pub variables: Vec<(String, String)>,
+    _turn: Turn,
 }
+
+/// What loads the machine runs alone: others measure how long an answer takes.
+enum Turn {
+    Beside(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
+
+static TURNS: RwLock<()> = RwLock::const_new(());
 
 impl World {
     /// With this text behind the configuration.
     pub async fn new(more: &str) -> Self {
+        Self::begin(more, Turn::Beside(TURNS.read().await)).await
+    }
+
+    /// While there is no other.
+    pub async fn alone(more: &str) -> Self {
+        Self::begin(more, Turn::Alone(TURNS.write().await)).await
+    }
+
+    async fn begin(more: &str, turn: Turn) -> Self {
         let (cloud, hub) = (Cloud::start().await, Hub::start().await);
         let package = tempfile::tempdir().unwrap();
         let path = package.path().join("device-bridge.toml");
@@ -36,7 +55,7 @@ impl World {
         variables.push(("LAMBDA_TASK_ROOT".into(), package.path().to_str().unwrap().into()));
         variables.push(("FARM_SECRET".into(), SECRET.into()));
         variables.push(("OPERATOR".into(), OPERATOR.into()));
-        Self { cloud, hub, _package: package, variables }
+        Self { cloud, hub, _package: package, variables, _turn: turn }
     }
 
     /// AWS at this address for the functions to come and for the event source.
