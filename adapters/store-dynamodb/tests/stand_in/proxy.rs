@@ -68,6 +68,7 @@ async fn serve(
     decide: Arc<Mutex<Decide>>,
 ) {
     let Some((raw, request)) = read_request(&mut client).await else { return };
+    let operation = request.operation.clone();
     let fault = {
         let mut seen = log.lock().unwrap();
         let fault = decide.lock().unwrap()(&request, seen.len());
@@ -75,10 +76,10 @@ async fn serve(
         fault
     };
     let answer = match fault {
-        Fault::Pass => forward(&target, &raw).await,
+        Fault::Pass => forward(&target, &raw, &operation).await,
         Fault::Late(time) => {
             tokio::time::sleep(time).await;
-            forward(&target, &raw).await
+            forward(&target, &raw, &operation).await
         }
         Fault::Code(code) => answer(
             if code == "InternalServerError" { 500 } else { 400 },
@@ -86,7 +87,7 @@ async fn serve(
         ),
         Fault::Answer(status, body) => answer(status, &body),
         Fault::Lost => {
-            forward(&target, &raw).await;
+            forward(&target, &raw, &operation).await;
             return;
         }
         Fault::Silence => {
@@ -129,11 +130,15 @@ async fn read_request(client: &mut TcpStream) -> Option<(Vec<u8>, Request)> {
     Some((raw, Request { operation, body }))
 }
 
-/// One at a time: see `deviations.rs`.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// What changes something, alone: see `deviations.rs`.
+static TURN: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+const READS: [&str; 4] = ["getitem", "batchgetitem", "query", "describetable"];
 
-async fn forward(target: &str, raw: &[u8]) -> Vec<u8> {
-    let _turn = TURN.lock().await;
+async fn forward(target: &str, raw: &[u8], operation: &str) -> Vec<u8> {
+    let (_beside, _alone) = match READS.contains(&operation) {
+        true => (Some(TURN.read().await), None),
+        false => (None, Some(TURN.write().await)),
+    };
     let mut server = TcpStream::connect(target).await.unwrap();
     // One request per connection: the answer ends where the connection does.
     let end = raw.windows(4).position(|window| window == b"\r\n\r\n").unwrap();

@@ -43,7 +43,7 @@ async fn send(
 async fn what_was_accepted_while_the_hub_was_away_arrives_in_order() {
     let mut world = World::alone("").await;
     // moto_server forgets what is sent to a queue while something is deleted from it, and what is written while a
-    // transaction is cancelled: one request at a time.
+    // transaction is cancelled: one change at a time.
     let proxy = Proxy::start(&world.cloud.endpoint, |_, _| Fault::Pass).await;
     world.go_behind(&proxy.address);
     let environments = world.environments(ENVIRONMENTS).await;
