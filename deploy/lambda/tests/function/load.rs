@@ -41,7 +41,7 @@ async fn send(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_while_the_hub_was_away_arrives_in_order() {
-    let mut world = World::alone("").await;
+    let mut world = World::new("").await;
     // moto_server forgets what is sent to a queue while something is deleted from it, and what is written while a
     // transaction is cancelled: one change at a time.
     let proxy = Proxy::start(&world.cloud.endpoint, |_, _| Fault::Pass).await;

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::aws::Cloud;
 use crate::emulator::{Ended, Environment};
@@ -24,29 +24,16 @@ pub struct World {
     pub hub: Hub,
     _package: tempfile::TempDir,
     pub variables: Vec<(String, String)>,
-    _turn: Turn,
+    _turn: MutexGuard<'static, ()>,
 }
 
-/// What loads the machine runs alone: others measure how long an answer takes.
-enum Turn {
-    Beside(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
-    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
-}
-
-static TURNS: RwLock<()> = RwLock::const_new(());
+/// One world at a time: how long an answer takes is a part of what is tested.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 impl World {
     /// With this text behind the configuration.
     pub async fn new(more: &str) -> Self {
-        Self::begin(more, Turn::Beside(TURNS.read().await)).await
-    }
-
-    /// While there is no other.
-    pub async fn alone(more: &str) -> Self {
-        Self::begin(more, Turn::Alone(TURNS.write().await)).await
-    }
-
-    async fn begin(more: &str, turn: Turn) -> Self {
+        let turn = TURN.lock().await;
         let (cloud, hub) = (Cloud::start().await, Hub::start().await);
         let package = tempfile::tempdir().unwrap();
         let path = package.path().join("device-bridge.toml");
@@ -153,6 +140,14 @@ pub async fn accept_event(environment: &Environment, event: impl Fn() -> Value) 
     while status(environment.invoke(event()).await) >= 300 {
         assert!(begun.elapsed() < BOUND, "{} is not accepted", event());
     }
+}
+
+/// Lets the schedule come until everything is done: what the table does not answer in time is left to the next one.
+pub async fn keep_house(environment: &Environment, scheduled: &Value) {
+    wait_until("housekeeping is done", async || {
+        environment.invoke(scheduled.clone()).await.answer() == json!({ "done": true })
+    })
+    .await;
 }
 
 /// The sum of a metric over everything that environments wrote.
