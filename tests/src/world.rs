@@ -113,6 +113,34 @@ impl World {
         Self { folder, http, admin, mqtt }
     }
 
+    /// Adds these lines to the configuration: keys of the integration first, then other sections.
+    pub fn configure(&self, more: &str) {
+        let mut file =
+            std::fs::File::options().append(true).open(self.folder.path().join("bridge.toml")).unwrap();
+        std::io::Write::write_all(&mut file, more.as_bytes()).unwrap();
+    }
+
+    /// What a command of the bridge prints.
+    pub fn ours(&self, arguments: &[&str]) -> String {
+        let output = self.bridge_command().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Devices that speak for themselves. The store must be there.
+    pub fn import(&self, devices: &[&str]) {
+        let csv = self.folder.path().join("fleet.csv");
+        let rows: String = devices.iter().map(|device| format!("http,{device}\n")).collect();
+        std::fs::write(&csv, format!("integration,external_id\n{rows}")).unwrap();
+        self.ours(&["devices", "import", csv.to_str().unwrap()]);
+    }
+
+    /// The same, of one device; its token.
+    pub fn enrol(&self, device: &str) -> String {
+        self.import(&[device]);
+        self.ours(&["devices", "token", "add", device]).trim().to_owned()
+    }
+
     /// Starts mosquitto, with what it kept from before.
     pub async fn start_broker(&self) -> Process {
         let program =

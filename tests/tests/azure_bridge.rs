@@ -28,14 +28,13 @@ struct Scene {
 impl Scene {
     async fn new(usual: Value) -> Self {
         let world = World::new("5");
-        let path = world.folder.path().join("bridge.toml");
         for (name, secret) in [("key", KEY), ("signing", SIGNING), ("seal", SEAL)] {
             std::fs::write(world.folder.path().join(name), secret).unwrap();
         }
-        let config = std::fs::read_to_string(&path).unwrap()
-            + "[secrets]\nkeys = [{ file = \"seal\" }]\n[azure_bridge]\nsecrets = [{ file = \"key\" }]\nsigning_secrets = [{ file = \"signing\" }]\n\
-               allow_private_addresses = true\ncall_timeout = \"30s\"\n";
-        std::fs::write(&path, config).unwrap();
+        world.configure(
+            "[secrets]\nkeys = [{ file = \"seal\" }]\n[azure_bridge]\nsecrets = [{ file = \"key\" }]\nsigning_secrets = [{ file = \"signing\" }]\n\
+               allow_private_addresses = true\ncall_timeout = \"30s\"\n",
+        );
         let (cloud, address) = Cloud::start(usual).await;
         let (broker, bridge) = (world.start_broker().await, world.start_bridge().await);
         let url = format!("http://{address}/callback?code=a-secret-in-the-url");

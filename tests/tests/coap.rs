@@ -28,17 +28,13 @@ impl Bridge {
     async fn new() -> Self {
         let world = World::new("5");
         let coap = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let config = world.folder.path().join("bridge.toml");
-        let more = format!("[coap]\nenabled = true\nlisten = \"{coap}\"\n[devices_api]\ncodec = \"auto\"\n");
-        std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + &more).unwrap();
+        world.configure(&format!(
+            "[coap]\nenabled = true\nlisten = \"{coap}\"\n[devices_api]\ncodec = \"auto\"\n"
+        ));
         let mut bridge = world.start_bridge().await;
-        let csv = world.folder.path().join("fleet.csv");
-        std::fs::write(&csv, "integration,external_id\nhttp,pump-1\n").unwrap();
-        let ours = |arguments: &[&str]| world.bridge_command().args(arguments).output().unwrap();
-        assert!(ours(&["devices", "import", csv.to_str().unwrap()]).status.success());
-        let token = String::from_utf8(ours(&["devices", "token", "add", "pump-1"]).stdout).unwrap();
+        let token = world.enrol("pump-1");
         assert_eq!(bridge.terminate().await, Some(0));
-        Self { coap, token: token.trim().to_owned(), world }
+        Self { coap, token, world }
     }
 
     /// One datagram: a reading, with further parts of the query.

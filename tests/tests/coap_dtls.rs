@@ -23,20 +23,16 @@ impl Bridge {
     async fn new() -> Self {
         let world = World::new("5");
         let coap = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let file = world.folder.path().join("bridge.toml");
         let seal = world.folder.path().join("seal.key");
         std::fs::write(&seal, "0123456789abcdef0123456789abcdef0123456789a\n").unwrap();
         private(&seal);
-        let more = format!(
+        world.configure(&format!(
             "[secrets]\nkeys = [{{ file = \"{}\" }}]\n[coap]\ndtls = {{ listen = \"{coap}\", node = 3 }}\n",
             seal.display()
-        );
-        std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
+        ));
         let mut bridge = world.start_bridge().await;
-        let csv = world.folder.path().join("fleet.csv");
-        std::fs::write(&csv, "integration,external_id\nhttp,pump-1\nhttp,pump-2\n").unwrap();
+        world.import(&["pump-1", "pump-2"]);
         let mut new = Self { world, coap, key: String::new() };
-        assert!(new.ours(&["devices", "import", csv.to_str().unwrap()]).0);
         new.key = new.enrol(&["pump-1"], "pump-1");
         assert_eq!(bridge.terminate().await, Some(0));
         new

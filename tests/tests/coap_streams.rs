@@ -39,20 +39,16 @@ impl Bridge {
         certificate(folder, "bridge", Some("ca"));
         certificate(folder, "pump", Some("ca"));
         certificate(folder, "stranger", None);
-        let more = format!(
+        world.configure(&format!(
             "[secrets]\nkeys = [{{ file = \"seal.key\" }}]\n[coap]\nenabled = true\nlisten = \"{udp}\"\ntcp = \"{tcp}\"\n\
              dtls = {{ listen = \"{dtls}\" }}\n\
              tls = {{ listen = \"{tls}\", cert_file = \"bridge.pem\", key_file = \"bridge.key\", client_ca_file = \"ca.pem\" }}\n"
-        );
-        let config = folder.join("bridge.toml");
-        std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + &more).unwrap();
+        ));
         let mut new = Self { world, udp, dtls, tcp, tls, token: String::new(), key: String::new() };
         let mut process = new.start().await;
-        let csv = new.world.folder.path().join("fleet.csv");
-        std::fs::write(&csv, "integration,external_id\nhttp,pump-1\nhttp,pump-2\n").unwrap();
-        new.ours(&["devices", "import", csv.to_str().unwrap()]);
-        new.token = new.ours(&["devices", "token", "add", "pump-1"]).trim().to_owned();
-        let printed = new.ours(&["devices", "token", "add", "pump-1", "--psk"]);
+        new.world.import(&["pump-2"]);
+        new.token = new.world.enrol("pump-1");
+        let printed = new.world.ours(&["devices", "token", "add", "pump-1", "--psk"]);
         new.key = printed.trim_end().split_once('\t').unwrap().1.to_owned();
         assert_eq!(process.terminate().await, Some(0));
         new
@@ -66,16 +62,9 @@ impl Bridge {
         process
     }
 
-    /// What a command of ours prints.
-    fn ours(&self, arguments: &[&str]) -> String {
-        let output = self.world.bridge_command().args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     /// A command, as operators see it.
     fn shown(&self, id: &str) -> Value {
-        serde_json::from_str(&self.ours(&["commands", "show", id])).unwrap()
+        serde_json::from_str(&self.world.ours(&["commands", "show", id])).unwrap()
     }
 
     fn file(&self, name: &str) -> String {
@@ -246,7 +235,7 @@ async fn a_certificate_says_which_device_it_is() {
         let answer = shows(transport, "pump", &with_token);
         assert!(answer.contains("2.04"), "{answer}");
     }
-    bridge.ours(&["devices", "token", "add", "pump-1", "--certificate", &bridge.file("pump.pem")]);
+    bridge.world.ours(&["devices", "token", "add", "pump-1", "--certificate", &bridge.file("pump.pem")]);
     for transport in TLS {
         wait_until("the certificate is known", async || {
             shows(transport, "pump", "/telemetry").contains("2.04")
@@ -277,7 +266,8 @@ async fn observers_are_told_of_commands_over_every_transport() {
         let observer: Child = observer.spawn().expect("install the Debian package libcoap3-bin");
         wait_until("it observes", async || observers().await == 1.0).await;
         let names = ["open", "close"];
-        let ids = names.map(|name| bridge.ours(&["commands", "send", "pump-1", name, r#"{"valve":2}"#]));
+        let ids =
+            names.map(|name| bridge.world.ours(&["commands", "send", "pump-1", name, r#"{"valve":2}"#]));
         let ids: Vec<&str> = ids.iter().map(|printed| printed.split_whitespace().next().unwrap()).collect();
         let told = said(&observer.wait_with_output().unwrap());
         for (name, id) in names.iter().zip(&ids) {

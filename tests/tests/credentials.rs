@@ -24,22 +24,17 @@ fn text(output: &Output) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_sign_and_show_certificates() {
     let world = World::new("5");
-    let config = world.folder.path().join("bridge.toml");
-    let before = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, &before).unwrap();
     let _broker = world.start_broker().await;
     let bridge = world.start_bridge().await;
     let ours = |arguments: &[&str]| world.bridge_command().args(arguments).output().unwrap();
-    let csv = world.folder.path().join("fleet.csv");
-    std::fs::write(&csv, "integration,external_id\nhttp,pump-1\nhttp,pump-2\n").unwrap();
-    assert!(ours(&["devices", "import", csv.to_str().unwrap()]).status.success());
+    world.import(&["pump-1", "pump-2"]);
     let refused = ours(&["devices", "token", "add", "pump-1", "--signing"]);
     assert!(!refused.status.success() && text(&refused).contains("set [secrets] keys"), "{}", text(&refused));
 
     std::fs::write(world.folder.path().join("seal.key"), "a-key-for-secrets-at-rest-of-the-tests").unwrap();
     let more = "[secrets]\nkeys = [{ file = \"seal.key\" }]\n[devices_api.client_certificates]\n\
                 proxies = [\"127.0.0.1\"]\nheader = \"X-Client\"\nform = \"plain\"\n";
-    std::fs::write(&config, before + more).unwrap();
+    world.configure(more);
     bridge.signal("HUP");
     let added = ours(&["devices", "token", "add", "pump-1", "--signing"]);
     let key = String::from_utf8(added.stdout.clone()).unwrap().trim().to_owned();
@@ -71,6 +66,7 @@ async fn devices_sign_and_show_certificates() {
     // The key for keys is replaced.
     std::fs::write(world.folder.path().join("new.key"), "another-key-for-secrets-at-rest-of-the-tests")
         .unwrap();
+    let config = world.folder.path().join("bridge.toml");
     let text_now = std::fs::read_to_string(&config).unwrap();
     let old = "{ file = \"seal.key\" }";
     std::fs::write(&config, text_now.replace(old, &format!("{{ file = \"new.key\" }}, {old}"))).unwrap();

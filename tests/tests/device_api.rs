@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use axum::body::Body;
@@ -276,18 +275,11 @@ fn curl(arguments: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_of_its_own_reaches_the_hub() {
     let world = World::new("5");
-    let config = world.folder.path().join("bridge.toml");
-    let more = "[gateways.plant]\nsecrets = [{ env = \"FARM_SECRET\" }]\ndevices = [\"plant-*\"]\n";
-    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + more).unwrap();
+    world.configure("[gateways.plant]\nsecrets = [{ env = \"FARM_SECRET\" }]\ndevices = [\"plant-*\"]\n");
     let _broker = world.start_broker().await;
     let mut bridge = world.start_bridge().await;
-    let ours = |arguments: &[&str]| world.bridge_command().args(arguments).output().unwrap();
-    let csv = world.folder.path().join("fleet.csv");
-    std::fs::write(&csv, "integration,external_id\nhttp,pump-1\n").unwrap();
-    assert!(ours(&["devices", "import", path(&csv)]).status.success());
-    let token = String::from_utf8(ours(&["devices", "token", "add", "pump-1"]).stdout).unwrap();
-    let (bearer, json) =
-        (format!("Authorization: Bearer {}", token.trim()), "Content-Type: application/json");
+    let token = world.enrol("pump-1");
+    let (bearer, json) = (format!("Authorization: Bearer {token}"), "Content-Type: application/json");
     let device = format!("http://{}/v1/devices/pump-1", world.http);
     let telemetry = format!("{device}/telemetry");
     let batch = r#"[{"measurements":{"temperature":21.5},"time":"2026-01-01T00:00:00Z"}]"#;
@@ -321,8 +313,4 @@ async fn a_device_of_its_own_reaches_the_hub() {
     let _bridge = world.start_bridge().await;
     let answer = curl(&["-H", &bearer, "-H", json, "-d", batch, &telemetry]);
     assert!(answer.contains("\"result\":\"duplicate\""), "also over a restart: {answer}");
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }

@@ -13,21 +13,14 @@ use tests::world::{BOUND, Process, SECRET, World, exchange, wait_until};
 /// A world with the Sigfox integration `sky`, and the device `pump-1` with its token, which is returned.
 async fn world(downlink: &str) -> (World, Process, Process, String) {
     let world = World::new("5");
-    let path = world.folder.path().join("bridge.toml");
-    let config = std::fs::read_to_string(&path).unwrap()
-        + &format!(
-            "[integrations.sky]\nconnector = \"sigfox\"\ndownlink = {downlink}\n\
-             auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n"
-        );
-    std::fs::write(&path, config).unwrap();
-    let csv = world.folder.path().join("fleet.csv");
-    std::fs::write(&csv, "integration,external_id\nhttp,pump-1\n").unwrap();
+    world.configure(&format!(
+        "[integrations.sky]\nconnector = \"sigfox\"\ndownlink = {downlink}\n\
+         auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n"
+    ));
     let broker = world.start_broker().await;
     let bridge = world.start_bridge().await;
-    let ours = |arguments: &[&str]| world.bridge_command().args(arguments).output().unwrap();
-    assert!(ours(&["devices", "import", csv.to_str().unwrap()]).status.success());
-    let token = String::from_utf8(ours(&["devices", "token", "add", "pump-1"]).stdout).unwrap();
-    (world, broker, bridge, token.trim().to_owned())
+    let token = world.enrol("pump-1");
+    (world, broker, bridge, token)
 }
 
 /// `device-bridge commands …`: exit code and output.

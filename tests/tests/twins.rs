@@ -49,12 +49,8 @@ struct Pump {
 
 impl Pump {
     fn register(world: &World) -> Self {
-        let csv = world.folder.path().join("fleet.csv");
-        std::fs::write(&csv, "integration,external_id\nhttp,pump-1\n").unwrap();
-        ours(world, &["devices", "import", csv.to_str().unwrap()]);
-        let token = ours(world, &["devices", "token", "add", "pump-1"]);
         Self {
-            bearer: format!("Authorization: Bearer {}", token.trim()),
+            bearer: format!("Authorization: Bearer {}", world.enrol("pump-1")),
             url: format!("http://{}/v1/devices/pump-1/properties", world.http),
         }
     }

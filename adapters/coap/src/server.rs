@@ -9,7 +9,7 @@ use coap_proto::{Blockwise, Config, Endpoint, Instead, Limits, Unverified};
 use edge::waiters;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 
 use crate::api::CoapApi;
 use crate::carrier::{Datagrams, Plain};
@@ -28,6 +28,14 @@ pub struct Closing {
     pub begins: watch::Receiver<bool>,
     /// For those under way at most.
     pub grace: Duration,
+}
+
+impl Closing {
+    /// Completes when it begins.
+    pub(crate) async fn begun(&mut self) {
+        // The guard that it gives must not be held while something else waits.
+        drop(self.begins.wait_for(|begins| *begins).await);
+    }
 }
 
 /// Serves on a socket until `closing` begins, then until every request has its answer or the grace is over.
@@ -57,9 +65,8 @@ async fn run<C: Datagrams>(
     socket: &UdpSocket,
     api: CoapApi,
     (endpoint, carrier): (Endpoint<C::Peer>, C),
-    closing: Closing,
+    mut closing: Closing,
 ) -> C {
-    let Closing { mut begins, grace } = closing;
     let (mut work, mut finished) = Work::new(api, endpoint, carrier);
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -68,22 +75,13 @@ async fn run<C: Datagrams>(
         if work.is_over() {
             break;
         }
-        let due = work.due();
-        let timer = async {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        // The guard that it gives must not be held while something else waits.
-        let closing = async { drop(begins.wait_for(|begins| *begins).await) };
-        let is_closing = work.is_closing();
+        let (timer, is_closing) = (work.timer(), work.is_closing());
         tokio::select! {
             received = socket.recv_from(&mut buffer) => take(socket, &mut work, received, &mut buffer).await,
             Some(done) = finished.recv() => work.finish(done),
             () = work.carrier.answered() => {}
             () = timer => work.pass(),
-            () = closing, if !is_closing => work.close(grace),
+            () = closing.begun(), if !is_closing => work.close(closing.grace),
         }
     }
     work.end()

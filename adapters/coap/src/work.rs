@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use coap_proto::{Endpoint, Event, ObservationId, Request, RequestId, Response};
 use edge::waiters::Woken;
 use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 
 use crate::api::{Answer, CoapApi};
 use crate::carrier::{Caller, Carrier};
@@ -81,10 +82,16 @@ impl<C: Carrier> Work<C> {
         }
     }
 
-    /// When [`pass`](Self::pass) has something to do.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    /// Completes when [`pass`](Self::pass) has something to do, as it is known now.
+    pub(crate) fn timer(&self) -> impl Future<Output = ()> + use<C> {
         let due = [self.endpoint.next_timeout(), self.carrier.next_timeout(), self.ends];
-        due.into_iter().flatten().min()
+        let due = due.into_iter().flatten().min();
+        async move {
+            match due {
+                Some(due) => sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Does what is due.

@@ -18,7 +18,7 @@ use coap_proto::{Config, Endpoint, Message, Token, Transmit};
 use edge::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use self::door::Door;
 pub(crate) use self::fate::Fates;
@@ -67,8 +67,7 @@ enum What {
 
 /// Serves on a listener until `closing` begins, then until every request has its answer or the grace is over. With TLS, when it
 /// is given.
-pub async fn serve_streams(listener: TcpListener, tls: Option<Tls>, api: CoapApi, closing: Closing) {
-    let Closing { mut begins, grace } = closing;
+pub async fn serve_streams(listener: TcpListener, tls: Option<Tls>, api: CoapApi, mut closing: Closing) {
     let is_secure = tls.is_some();
     let seed = random::derive(api.seed(), if is_secure { b'T' } else { b't' });
     let mut config = Config { stream: true, ..config(&api) };
@@ -91,23 +90,14 @@ pub async fn serve_streams(listener: TcpListener, tls: Option<Tls>, api: CoapApi
         if work.is_over() {
             break;
         }
-        let due = work.due();
-        let timer = async {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        // The guard that it gives must not be held while something else waits.
-        let closing = async { drop(begins.wait_for(|begins| *begins).await) };
-        let is_closing = work.is_closing();
+        let (timer, is_closing) = (work.timer(), work.is_closing());
         tokio::select! {
             Some(first) = handed.recv() => take(&mut work, first, &mut handed),
             Some(done) = finished.recv() => work.finish(done),
             () = timer => work.pass(),
-            () = closing, if !is_closing => {
+            () = closing.begun(), if !is_closing => {
                 accepting.abort();
-                work.close(grace);
+                work.close(closing.grace);
                 work.carrier.release_all();
             }
         }
@@ -115,7 +105,7 @@ pub async fn serve_streams(listener: TcpListener, tls: Option<Tls>, api: CoapApi
     // What was put into the connections is still written.
     drop(work.end());
     drop(handed);
-    if timeout(grace, connections.idle()).await.is_err() {
+    if timeout(closing.grace, connections.idle()).await.is_err() {
         tracing::warn!("some CoAP connections did not end in time");
     }
 }
