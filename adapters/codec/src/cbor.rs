@@ -57,12 +57,13 @@ pub(crate) fn item(
     levels: usize,
     warnings: &mut Warnings,
 ) -> Result<Option<Value>, Error> {
-    let mut tag = None;
-    while decoder.datatype()? == Type::Tag {
+    let (mut tag, mut kind) = (None, decoder.datatype()?);
+    while kind == Type::Tag {
         tag = Some(decoder.tag()?.as_u64());
+        kind = decoder.datatype()?;
     }
     let start = decoder.position();
-    Ok(match (decoder.datatype()?, tag) {
+    Ok(match (kind, tag) {
         (Type::Array, Some(4)) => {
             let fraction = decimal_fraction(decoder)?;
             if fraction.is_some() {
@@ -74,7 +75,7 @@ pub(crate) fn item(
         (Type::Bytes, Some(tag @ (2 | 3))) => Some(large_integer(decoder.bytes()?, tag == 3, warnings)),
         (Type::Array | Type::ArrayIndef, _) => list(decoder, levels, warnings)?,
         (Type::Map | Type::MapIndef, _) => map(decoder, levels, warnings)?,
-        _ => scalar(decoder, warnings)?,
+        _ => scalar(decoder, kind, warnings)?,
     })
 }
 
@@ -84,9 +85,9 @@ fn is_integer(kind: Type) -> bool {
 }
 
 /// Anything but a structure or a tag.
-fn scalar(decoder: &mut Decoder<'_>, warnings: &mut Warnings) -> Result<Option<Value>, Error> {
+fn scalar(decoder: &mut Decoder<'_>, kind: Type, warnings: &mut Warnings) -> Result<Option<Value>, Error> {
     let at = decoder.position();
-    Ok(match decoder.datatype()? {
+    Ok(match kind {
         Type::Bool => Some(decoder.bool()?.into()),
         Type::Null => {
             decoder.null()?;
@@ -102,10 +103,11 @@ fn scalar(decoder: &mut Decoder<'_>, warnings: &mut Warnings) -> Result<Option<V
             None
         }
         Type::Bytes | Type::BytesIndef => Some(STANDARD.encode(bytes(decoder)?).into()),
-        Type::String | Type::StringIndef => Some(text(decoder)?.into()),
+        Type::String => Some(decoder.str()?.into()),
+        Type::StringIndef => Some(text(decoder)?.into()),
         kind if is_integer(kind) => Some(integer(decoder)?),
         Type::F16 | Type::F32 | Type::F64 => {
-            let value = match decoder.datatype()? {
+            let value = match kind {
                 Type::F16 => f16(decoder)?,
                 Type::F32 => f64::from(decoder.f32()?),
                 _ => decoder.f64()?,

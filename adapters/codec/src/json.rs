@@ -74,12 +74,16 @@ pub fn decode(input: &Input<'_>, mapping: Option<&Mapping>) -> Outcome {
 
 /// The members of an object, or a single `value`; null is no measurement.
 pub(crate) fn measurements(value: Value) -> Vec<Measurement> {
-    let members: Vec<(String, Value)> = match value {
-        Value::Object(members) => members.into_iter().collect(),
-        value => vec![("value".to_owned(), value)],
-    };
-    let present = members.into_iter().filter(|(_, value)| !value.is_null());
-    present.map(|(name, value)| Measurement::new(name, value)).collect()
+    match value {
+        Value::Object(members) => {
+            let mut found = Vec::with_capacity(members.len());
+            let present = members.into_iter().filter(|(_, value)| !value.is_null());
+            found.extend(present.map(|(name, value)| Measurement { name, value, unit: None }));
+            found
+        }
+        Value::Null => Vec::new(),
+        value => vec![Measurement::new("value", value)],
+    }
 }
 
 fn mapped(value: &Value, mapping: &Mapping) -> Outcome {

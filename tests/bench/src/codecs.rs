@@ -42,13 +42,14 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
 fn native() -> Result<(), Box<dyn std::error::Error>> {
     let grammar =
         "temperature::int:16 humidity::uint:8 battery::uint:8 count::uint:32 light::uint:16 open::bool:7";
+    let sigfox: &[u8] = &[0, 21, 48, 30, 0, 0, 1, 2, 3, 4, 0x80];
     let lpp: &[u8] = &[1, 103, 0, 215, 2, 104, 96, 3, 2, 1, 74];
     let senml = br#"[{"n":"temperature","u":"Cel","v":21.5}]"#;
     for (name, format, bytes) in [
         ("Cayenne LPP, \u{b5}s", Format::Cayenne, lpp),
-        ("Sigfox grammar, \u{b5}s", Format::Sigfox { grammar: grammar.into() }, &UPLINK),
+        ("Sigfox grammar, \u{b5}s", Format::Sigfox { grammar: grammar.into() }, sigfox),
         ("SenML, \u{b5}s", Format::Senml, senml),
-        ("CBOR, \u{b5}s", Format::Cbor, b"\xA2\x61t\x18\x15\x61h\x18\x40\x00"),
+        ("CBOR, \u{b5}s", Format::Cbor, b"\xA2\x61t\x18\x15\x61h\x18\x40"),
     ] {
         let spec = Spec { name: name.into(), format, mapping: None, variables: BTreeMap::new() };
         let codec = Codec::new(spec, || Err(std::io::ErrorKind::Unsupported.into()))?;

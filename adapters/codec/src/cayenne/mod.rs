@@ -89,7 +89,7 @@ type Field<'a> = (Option<Measurement>, &'a [u8]);
 fn read<'a>(bytes: &'a [u8], warnings: &mut Warnings) -> Result<Field<'a>, String> {
     let [channel, code, rest @ ..] = bytes else { return Err("a channel without a type".into()) };
     let Some(kind) = table::by_code(*code) else { return Err(format!("unknown type {code}")) };
-    let name = format!("{}_{channel}", kind.name);
+    let name = named(kind.name, *channel);
     let cut_off = || format!("{name} is cut off");
     let (value, rest) = match kind.shape {
         Shape::Number(part) => {
@@ -115,6 +115,17 @@ fn read<'a>(bytes: &'a [u8], warnings: &mut Warnings) -> Result<Field<'a>, Strin
         }
     };
     Ok((value.map(|value| measurement(kind, name, value)), rest))
+}
+
+/// `temperature_3`; without the formatter, which would be most of the time that a frame takes.
+fn named(name: &str, channel: u8) -> String {
+    let mut text = String::with_capacity(name.len() + "_255".len());
+    text.push_str(name);
+    text.push('_');
+    let digits = [channel / 100, channel / 10 % 10, channel % 10];
+    let leading = if channel < 10 { 2 } else { usize::from(channel < 100) };
+    text.extend(digits[leading..].iter().map(|digit| char::from(b'0' + digit)));
+    text
 }
 
 fn measurement(kind: &Kind, name: String, value: Value) -> Measurement {
