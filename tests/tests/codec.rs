@@ -98,7 +98,8 @@ fn a_codec_of_the_configuration_is_run_with_its_mapping() {
     let template =
         Command::new(program()).args(["config", "template"]).current_dir(folder.path()).output().unwrap();
     let described = "\n[codecs.soil]\nformat = \"sigfox\"\ngrammar = \"t::int:16 m::uint:8\"\n\
-                     map = [{ from = \"t\", to = \"temperature\", scale = 0.1, unit = \"Cel\" }]\n";
+                     map = [{ from = \"t\", to = \"temperature\", scale = 0.1, unit = \"Cel\" }]\n\
+                     downlinks = { pump = { template = \"01 on::bool:0 seconds:2:uint:16\", port = 3 } }\n";
     let text = String::from_utf8(template.stdout).unwrap() + described;
     std::fs::write(folder.path().join("my.toml"), text).unwrap();
     let (code, out, err) = codec_in(folder.path(), &["run", "soil", "--bytes", "00d209", "-c", "my.toml"]);
@@ -107,6 +108,14 @@ fn a_codec_of_the_configuration_is_run_with_its_mapping() {
         out.contains("  t = 210\n") && out.contains("mapped\n  temperature = 21") && out.contains(" Cel"),
         "{out}"
     );
+    let pump = |arguments: &str| {
+        let run = ["run", "soil", "--encode", arguments, "--command", "pump", "-c", "my.toml"];
+        codec_in(folder.path(), &run)
+    };
+    let (code, out, _) = pump(r#"{"on":true,"seconds":300}"#);
+    assert_eq!((code, out.as_str()), (0, "bytes 0101012c\nport 3\n"));
+    let (code, out, _) = pump(r#"{"on":true}"#);
+    assert_eq!((code, out.as_str()), (1, "error: seconds is missing\n"));
     std::fs::write(folder.path().join("my.toml"), "nonsense").unwrap();
     assert_eq!(codec_in(folder.path(), &["run", "soil", "--bytes", "00", "-c", "my.toml"]).0, 78);
     let script = fixtures().join("soil/soil.js");

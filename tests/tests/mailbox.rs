@@ -14,8 +14,10 @@ use tests::world::{BOUND, Process, SECRET, World, exchange, wait_until};
 async fn world(downlink: &str) -> (World, Process, Process, String) {
     let world = World::new("5");
     world.configure(&format!(
-        "[integrations.sky]\nconnector = \"sigfox\"\ndownlink = {downlink}\n\
-         auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n"
+        "[integrations.sky]\nconnector = \"sigfox\"\ndownlink = {downlink}\ncodec = \"pump\"\n\
+         auth = {{ scheme = \"bearer\", secrets = [{{ env = \"FARM_SECRET\" }}] }}\n\
+         [codecs.pump]\nformat = \"sigfox\"\ngrammar = \"level::uint:16\"\n\
+         downlinks = {{ run = {{ template = \"01 seconds::uint:16 00000000 on::uint:8\" }} }}\n"
     ));
     let broker = world.start_broker().await;
     let bridge = world.start_bridge().await;
@@ -88,6 +90,10 @@ async fn a_sigfox_device_that_asks_gets_its_command_and_the_same_one_after_a_kil
         (&["sigfox-1a2b3c", "x", r#"{"hex":"01"}"#][..], "less than the 8"),
         (&["sigfox-1a2b3c", "x", r#"{"hex":"0102030405060708ff"}"#], "more than the 8"),
         (&["sigfox-1a2b3c", "x", r#"{"on":true}"#], "Sigfox carries 8 bytes"),
+        (
+            &["sigfox-1a2b3c", "run", r#"{"on":true}"#],
+            "codec \"pump\": seconds is missing; on must be a whole",
+        ),
     ] {
         let (code, told) = commands(&world, &[&["send"], arguments].concat());
         assert!(code == Some(1) && told.contains(why), "{told}");
@@ -121,9 +127,10 @@ async fn a_sigfox_device_that_asks_gets_its_command_and_the_same_one_after_a_kil
     .await;
     acknowledge(&world, sequence, 6).await;
     wait_until("it is refused for good", async || show(&world, &second)["state"] == "failed").await;
-    let third = send(&world, &["sigfox-1a2b3c", "c", r#"{"hex":"0303030303030303"}"#]);
+    let third = send(&world, &["sigfox-1a2b3c", "run", r#"{"seconds":300,"on":1}"#]);
     assert_eq!(bidir(&world, sequence + 1).await.0, 204, "three a day");
-    assert_eq!(show(&world, &third)["state"], "queued");
+    let third = show(&world, &third);
+    assert_eq!((&third["state"], &third["payload"]["base64"]), (&json!("queued"), &json!("AQEsAAAAAAE=")));
     assert_eq!(bidir(&world, sequence).await, padded, "what was given is given again");
 }
 

@@ -7,7 +7,7 @@ use bridge_core::measurement::from_normalized_payload;
 use bridge_core::{Measurement, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::grammar::Grammar;
+use crate::grammar::{Grammar, Template};
 use crate::js::{Answer, CallInput, Decoded, Function, JsHost, Script, ScriptError};
 use crate::mapping::Mapping;
 use crate::normalise::normalise;
@@ -24,6 +24,39 @@ pub struct Spec {
     pub mapping: Option<Mapping>,
     /// Handed to scripts.
     pub variables: BTreeMap<String, String>,
+    /// How commands become bytes without a script.
+    pub downlinks: Downlinks,
+}
+
+/// Templates by the names of commands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Downlinks(pub BTreeMap<String, Downlink>);
+
+impl Downlinks {
+    /// Stands for every command that has no template of its own.
+    pub const OTHERS: &str = "*";
+
+    /// The template for a command.
+    pub fn of(&self, command: &str) -> Option<&Downlink> {
+        self.0.get(command).or_else(|| self.0.get(Self::OTHERS))
+    }
+}
+
+/// How a command becomes bytes without a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downlink {
+    /// Constants and arguments.
+    pub template: Template,
+    /// LoRaWAN port.
+    pub port: Option<u8>,
+}
+
+impl Spec {
+    /// A codec of this format, and nothing more.
+    pub fn plain(name: impl Into<String>, format: Format) -> Self {
+        let (variables, downlinks) = (BTreeMap::new(), Downlinks::default());
+        Self { name: name.into(), format, mapping: None, variables, downlinks }
+    }
 }
 
 /// How bytes become values.
@@ -98,6 +131,7 @@ pub struct Codec {
     pub(crate) decoder: Decoder,
     mapping: Option<Mapping>,
     pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) downlinks: Downlinks,
     warnings: Vec<String>,
 }
 
@@ -155,8 +189,8 @@ impl Codec {
             Format::Raw => Decoder::Raw,
             Format::Auto => Decoder::Auto,
         };
-        let Spec { name, mapping, variables, .. } = spec;
-        Ok(Self { name, decoder, mapping, variables, warnings })
+        let Spec { name, mapping, variables, downlinks, .. } = spec;
+        Ok(Self { name, decoder, mapping, variables, downlinks, warnings })
     }
 
     /// Its name.
@@ -386,7 +420,7 @@ mod tests {
     }
 
     fn codec(format: Format) -> Codec {
-        let spec = Spec { name: "c".into(), format, mapping: None, variables: BTreeMap::new() };
+        let spec = Spec::plain("c", format);
         Codec::new(spec, || JsHost::new(HostConfig::default()).map(Arc::new)).unwrap()
     }
 
@@ -461,7 +495,7 @@ mod tests {
     #[test]
     fn what_is_no_codec_is_refused() {
         let new = |format| {
-            let spec = Spec { name: "c".into(), format, mapping: None, variables: BTreeMap::new() };
+            let spec = Spec::plain("c", format);
             Codec::new(spec, || JsHost::new(HostConfig::default()).map(Arc::new)).map(|codec| codec.name)
         };
         assert!(matches!(

@@ -23,7 +23,7 @@ pub mod text;
 mod trials;
 
 pub use bridge_core::payload::{Outcome, Sample};
-pub use codec::{Codec, CodecError, Context, Explained, Format, Spec};
+pub use codec::{Codec, CodecError, Context, Downlink, Downlinks, Explained, Format, Spec};
 pub use outcome::Input;
 pub use set::{Assignment, CodecSet, Table};
 pub use trials::{Difference, TrialCount};

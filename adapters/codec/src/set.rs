@@ -237,7 +237,7 @@ mod tests {
     use bridge_core::{Content, ExternalId, Measurement, Raw};
 
     fn codec(name: &str, format: Format) -> (String, Arc<Codec>) {
-        let spec = Spec { name: name.into(), format, mapping: None, variables: BTreeMap::new() };
+        let spec = Spec::plain(name, format);
         let host = || JsHost::new(HostConfig::default()).map(Arc::new);
         (name.to_owned(), Arc::new(Codec::new(spec, host).unwrap()))
     }

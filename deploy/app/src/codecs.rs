@@ -1,6 +1,5 @@
 //! Codecs from the configuration, and those that need none. Not here: reading it, decoding.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
@@ -34,7 +33,7 @@ impl Workshop {
     pub(crate) fn table(&self, config: &Config) -> anyhow::Result<Table> {
         let mut table = Table::default();
         for (name, format) in built_in() {
-            let spec = Spec { name: name.into(), format, mapping: None, variables: BTreeMap::new() };
+            let spec = Spec::plain(name, format);
             table.codecs.insert(name.into(), self.codec(spec)?);
         }
         for described in &config.codecs {

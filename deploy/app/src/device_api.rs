@@ -1,7 +1,6 @@
 //! The configuration becomes the settings of the HTTP API of devices, and codecs become its body formats. Not here: what
 //! either of them is.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::Context;
@@ -81,7 +80,7 @@ impl BodyFormats {
     /// Never as it stands: neither is a script.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let codec = |name: &str, format| {
-            let spec = Spec { name: name.into(), format, mapping: None, variables: BTreeMap::new() };
+            let spec = Spec::plain(name, format);
             Codec::new(spec, || Err(std::io::Error::other("no scripts here")))
         };
         Ok(Self { senml: codec("senml", CodecFormat::Senml)?, cbor: codec("cbor", CodecFormat::Cbor)? })

@@ -51,7 +51,7 @@ fn native() -> Result<(), Box<dyn std::error::Error>> {
         ("SenML, \u{b5}s", Format::Senml, senml),
         ("CBOR, \u{b5}s", Format::Cbor, b"\xA2\x61t\x18\x15\x61h\x18\x40"),
     ] {
-        let spec = Spec { name: name.into(), format, mapping: None, variables: BTreeMap::new() };
+        let spec = Spec::plain(name, format);
         let codec = Codec::new(spec, || Err(std::io::ErrorKind::Unsupported.into()))?;
         let input = Input { bytes, port: Some(1), received_at: Timestamp::EPOCH };
         // The clock takes as long as the decoder: a hundred at a time.

@@ -4,8 +4,10 @@
 
 mod decode;
 mod parse;
+mod template;
 
 pub use parse::GrammarError;
+pub use template::Template;
 
 use crate::{Input, Outcome};
 

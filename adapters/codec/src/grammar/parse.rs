@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Field, Grammar, Kind, NumberKind};
+use super::{Field, Grammar, Kind, NumberKind, Template};
 
 /// Far beyond any payload: keeps the sum of all places small.
 const LARGEST: usize = 65_535;
@@ -30,8 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Grammar, GrammarError> {
     let mut grammar = Grammar { fields: Vec::new(), warnings: Vec::new() };
     let mut names = HashSet::new();
     for word in words(text) {
-        let (name, index, kind) = field(word)
-            .map_err(|(at, reason)| GrammarError { position: text[..at].chars().count() + 1, reason })?;
+        let (name, index, kind) = field(word).map_err(|(at, reason)| mistake(text, at, reason))?;
         if !names.insert(name) {
             grammar.warnings.push(format!("the name {name} occurs more than once; the last value counts"));
         }
@@ -46,6 +45,73 @@ pub(super) fn parse(text: &str) -> Result<Grammar, GrammarError> {
         return Err(GrammarError { position: 1, reason: "there is no field".into() });
     }
     Ok(settled(grammar, &mut names))
+}
+
+/// Reads a template of at most so many bytes.
+pub(super) fn parse_template(text: &str, longest: usize) -> Result<Template, GrammarError> {
+    let mut template = Template { bytes: Vec::new(), fields: Vec::new() };
+    // The bits that have a meaning already.
+    let mut taken: Vec<u8> = Vec::new();
+    let mut before = None;
+    for word in words(text) {
+        let mistake = |(at, reason): Mistake| mistake(text, at, reason);
+        let (offset, length, bits) = if word.text.contains(':') {
+            let (name, index, kind) = field(word).map_err(mistake)?;
+            if template.fields.iter().any(|field| field.name == name) {
+                return Err(mistake((word.at, "the name occurs more than once".into())));
+            }
+            let offset = match (index, kind, before) {
+                (Some(index), ..) => index,
+                (None, Kind::Bool(_), Some((Kind::Bool(_), offset))) => offset,
+                (None, Kind::Bool(_), Some(_)) => {
+                    return Err(mistake((
+                        word.at,
+                        "after a number or text, a bool needs a byte index".into(),
+                    )));
+                }
+                _ => taken.len(),
+            };
+            template.fields.push(Field { name: name.to_owned(), offset, kind, hex_name: None });
+            before = Some((kind, offset));
+            (offset, kind.bytes(), if let Kind::Bool(bit) = kind { 1 << bit } else { 0xFF })
+        } else {
+            let bytes = constant(word).map_err(mistake)?;
+            let place = (taken.len(), bytes.len(), 0xFF);
+            template.bytes.extend(bytes);
+            before = None;
+            place
+        };
+        let end = offset + length;
+        if end > longest {
+            return Err(mistake((word.at, format!("the payload would be longer than {longest} bytes"))));
+        }
+        taken.resize(end.max(taken.len()), 0);
+        template.bytes.resize(taken.len(), 0);
+        if taken[offset..end].iter().any(|byte| byte & bits != 0) {
+            return Err(mistake((word.at, "something else is in its place already".into())));
+        }
+        taken[offset..end].iter_mut().for_each(|byte| *byte |= bits);
+    }
+    if template.bytes.is_empty() {
+        return Err(GrammarError { position: 1, reason: "there is nothing in it".into() });
+    }
+    Ok(template)
+}
+
+/// Pairs of hexadecimal digits.
+fn constant(word: Span<'_>) -> Result<Vec<u8>, Mistake> {
+    let wrong = || (word.at, "constant bytes are pairs of hexadecimal digits".to_owned());
+    let digits = word.text.as_bytes();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(wrong());
+    }
+    let pairs = (0..digits.len()).step_by(2).map(|at| word.text.get(at..at + 2));
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<_>>().ok_or_else(wrong)
+}
+
+/// At a place in bytes.
+fn mistake(text: &str, at: usize, reason: String) -> GrammarError {
+    GrammarError { position: text[..at].chars().count() + 1, reason }
 }
 
 /// Of a name that occurs twice only the last field counts. `names` are all of them.

@@ -1,5 +1,7 @@
 //! Commands as operators write and read them: JSON. Not here: routes.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bridge_core::command::{Command, CommandName, CommandState, Draft, Priority, ReplaceKey, RequestKey};
 use bridge_core::ports::CommandFilter;
 use bridge_core::{DeviceId, Timestamp};
@@ -101,6 +103,9 @@ pub(crate) fn write(command: &Command) -> Value {
         "integration": command.integration.as_str(),
         "name": draft.name.as_str(),
         "arguments": draft.arguments,
+        "payload": draft.payload.as_ref().map(|payload| {
+            json!({ "base64": BASE64_STANDARD.encode(&payload.data), "port": payload.port })
+        }),
         "state": command.state().as_str(),
         "done": command.is_done(),
         "created": command.created.to_string(),

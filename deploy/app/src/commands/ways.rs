@@ -208,11 +208,12 @@ impl Parts {
         }
         let record = self.registry.get(device).await.map_err(|error| error.to_string())?;
         let Some(record) = record else { return Ok(None) };
-        let Some(codec) = self.codecs.of_device(&record).filter(|codec| codec.encodes()) else {
+        let Some(codec) = self.codecs.of_device(&record).filter(|codec| codec.encodes(draft.name.as_str()))
+        else {
             return Ok(None);
         };
         let context = Context { device: Some(record.id.to_string()), ..Context::default() };
-        let encoded = codec.encode(&draft.arguments, context, self.clock.wall()).await;
+        let encoded = codec.encode(draft.name.as_str(), &draft.arguments, context, self.clock.wall()).await;
         let encoded = encoded.map_err(|errors| format!("codec {:?}: {}", codec.name(), errors.join("; ")))?;
         Ok(Some(Payload { data: encoded.bytes, port: encoded.port }))
     }

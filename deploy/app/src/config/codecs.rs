@@ -4,11 +4,14 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bridge_core::command::CommandName;
+use codec::grammar::Template;
 use codec::js::{HostConfig, JsHost};
 use codec::mapping::{Mapping, Rule, Split, Target, TimeFormat};
-use codec::{Codec, Format, Spec};
+use codec::{Codec, Downlink, Downlinks, Format, Spec};
 use serde_json::Value;
 
 use super::reader::{Field, Section};
@@ -17,6 +20,9 @@ use super::sheet::{Sheet, quoted, words};
 
 /// The largest script, bytes. The Things Stack takes 40 KiB.
 const MAX_SCRIPT: usize = 256 * 1024;
+
+/// Of applications (LoRaWAN 1.0.4 section 4.3.2).
+const LORAWAN_PORTS: RangeInclusive<u64> = 1..=223;
 
 /// `[codecs.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,14 +170,33 @@ fn read(
     };
     let variables = section.or("variables", BTreeMap::new(), |field| Some(texts(&field.section()?)));
     let trial_of = section.optional("trial_of", |field| field.text().map(str::to_owned));
+    let downlinks = section.or("downlinks", Downlinks::default(), read_downlinks);
     let mapping = read_mapping(section);
     section.finish_by_reference();
-    let spec = Spec { name: name.to_owned(), format: format?, mapping: mapping?, variables };
+    let spec = Spec { name: name.to_owned(), format: format?, mapping: mapping?, variables, downlinks };
     if let Err(error) = Codec::new(spec.clone(), || host.get()) {
         at.mistake(error.to_string());
         return None;
     }
     Some(CodecConfig { spec, trial_of })
+}
+
+/// Templates by the names of commands; nothing when one is (reported) wrong.
+fn read_downlinks(field: &Field<'_>) -> Option<Downlinks> {
+    let section = field.section()?;
+    let entries = section.entries();
+    let read = entries.iter().map(|(name, field)| {
+        if CommandName::parse(name).is_err() {
+            field.mistake("no command can have this name; \"*\" stands for all others");
+        }
+        let section = field.section()?;
+        let help = "such as \"01 seconds::uint:16\"";
+        let template = section.required("template", help, |field| field.parse(Template::parse));
+        let port = section.optional("port", |field| field.number(&LORAWAN_PORTS));
+        section.finish();
+        Some(((*name).to_owned(), Downlink { template: template?, port }))
+    });
+    read.collect::<Option<_>>().map(Downlinks)
 }
 
 /// The mapping, none when there is none to apply; nothing when it is (reported) wrong.
@@ -270,6 +295,12 @@ pub(super) fn describe(sheet: &mut Sheet) {
         "The script, as it is written for The Things Stack or ChirpStack. A relative path starts at the folder of this file.",
     );
     sheet.explained("variables", "{ unit = \"C\" }", "Handed to the script as variables. Default: none.");
+    sheet.explained(
+        "downlinks",
+        "{ blink = { template = \"01 seconds::uint:16\", port = 3 } }",
+        "How commands become bytes without a script, by their names (\"*\": all others): constant bytes in hexadecimal digits, \
+         and arguments in the words of the grammar of Sigfox. Default: the script's encodeDownlink, or Cayenne LPP.",
+    );
     sheet.explained(
         "trial_of",
         &quoted("cayenne"),

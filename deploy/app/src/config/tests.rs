@@ -487,6 +487,19 @@ fn mistakes_in_codecs_say_what_to_do() {
         ("format = \"cbor\"\nmap = [{ from = \"a\", time = \"seconds\" }]", "time: belongs to as = \"time\""),
         ("format = \"cbor\"\ntrial_of = \"nobody\"", "trial_of \"nobody\" names no other codec"),
         ("format = \"cbor\"\ntrial_of = \"mine\"", "trial_of \"mine\" names no other codec"),
+        (
+            "format = \"cbor\"\ndownlinks = { a = { template = \"01 n::uint:7\" } }",
+            "downlinks.a.template: at character 12: not a number from 8 to 64",
+        ),
+        ("format = \"cbor\"\ndownlinks = { a = { port = 3 } }", "downlinks.a.template: is missing"),
+        (
+            "format = \"cbor\"\ndownlinks = { \"a b\" = { template = \"01\" } }",
+            "no command can have this name",
+        ),
+        (
+            "format = \"cbor\"\ndownlinks = { a = { template = \"01\", port = 224 } }",
+            "downlinks.a.port: must be 1 to 223",
+        ),
         ("format = \"cbor\"\nzzz = 1", "codecs.mine.zzz: is not a known key"),
         ("format = \"cbor\"\nmap = [{ from = \"a\", zzz = 1 }]", "zzz: is not a known key"),
     ] {

@@ -1,4 +1,4 @@
-//! The downlink functions of a codec: a script's, or Cayenne LPP's own. Not here: sending anything.
+//! The downlinks of a codec: by a script's functions, Cayenne LPP's own form, or templates. Not here: sending anything.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -22,12 +22,16 @@ pub(super) struct Downlink {
     pub(super) tags: BTreeMap<String, String>,
     /// To be encoded, where there is something.
     pub(super) data: Option<Value>,
+    /// The command's name.
+    pub(super) command: String,
 }
 
 /// `bytes` (hexadecimal) and `fPort`, or `data`; and `codec`, `warnings` and `errors`. An exit code when the codec is
 /// none that knows downlinks, or no thread can be had.
 pub(super) async fn run(spec: Spec, downlink: Downlink) -> Result<Value, ExitCode> {
+    let template = spec.downlinks.of(&downlink.command).zip(downlink.data.as_ref());
     let mut answer = match spec.format {
+        _ if let Some((template, data)) = template => by_template(template, data),
         Format::JavaScript { source } => {
             match by_script(&spec.name, &source, spec.variables, downlink).await {
                 Ok(answer) => answer,
@@ -35,7 +39,9 @@ pub(super) async fn run(spec: Spec, downlink: Downlink) -> Result<Value, ExitCod
             }
         }
         Format::Cayenne => by_cayenne(&downlink),
-        _ => return Err(misused("only scripts and cayenne encode and decode downlinks")),
+        _ => {
+            return Err(misused("only scripts, cayenne and a codec's templates for commands know downlinks"));
+        }
     };
     answer["codec"] = spec.name.into();
     Ok(answer)
@@ -47,7 +53,7 @@ async fn by_script(
     variables: BTreeMap<String, String>,
     downlink: Downlink,
 ) -> Result<Value, String> {
-    let Downlink { bytes, port, received_at, device, tags, data } = downlink;
+    let Downlink { bytes, port, received_at, device, tags, data, command: _ } = downlink;
     let host = script_host().map_err(|error| format!("there is no thread for scripts: {error}"))?;
     let function = if data.is_some() { Function::EncodeDownlink } else { Function::DecodeDownlink };
     let call = CallInput { device, tags, variables, data, ..CallInput::new(bytes, port, received_at) };
@@ -63,6 +69,15 @@ async fn by_script(
         }
         Answer::Normalized(_) => failed("the script answered what it was not asked"),
     })
+}
+
+fn by_template(downlink: &codec::Downlink, data: &Value) -> Value {
+    match downlink.template.encode(data) {
+        Ok(bytes) => {
+            json!({ "bytes": to_hex(&bytes), "fPort": downlink.port, "warnings": [], "errors": [] })
+        }
+        Err(errors) => json!({ "warnings": [], "errors": errors }),
+    }
 }
 
 fn by_cayenne(downlink: &Downlink) -> Value {
@@ -89,11 +104,13 @@ fn failed(why: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use codec::grammar::Template;
+
     use super::*;
 
     #[tokio::test]
     async fn cayenne_goes_both_ways_and_others_do_not() {
-        let spec = |format| Spec { name: "c".into(), format, mapping: None, variables: BTreeMap::new() };
+        let spec = |format| Spec::plain("c", format);
         let downlink = |bytes: &[u8], data| Downlink {
             bytes: bytes.to_vec(),
             port: None,
@@ -101,6 +118,7 @@ mod tests {
             device: None,
             tags: BTreeMap::new(),
             data,
+            command: "blink".into(),
         };
         let encoded = run(spec(Format::Cayenne), downlink(&[], Some(json!({ "value_1": 1 })))).await.unwrap();
         assert_eq!(encoded["bytes"], "010064ff");
@@ -109,5 +127,10 @@ mod tests {
         let wrong = run(spec(Format::Cayenne), downlink(&[], Some(json!([1])))).await.unwrap();
         assert_eq!(wrong["errors"].as_array().map(Vec::len), Some(1));
         assert!(run(spec(Format::Text), downlink(&[], None)).await.is_err());
+        let mut with_template = spec(Format::Text);
+        let template = Template::parse("01 seconds::uint:16").unwrap();
+        with_template.downlinks.0.insert("blink".into(), codec::Downlink { template, port: Some(3) });
+        let encoded = run(with_template, downlink(&[], Some(json!({ "seconds": 2 })))).await.unwrap();
+        assert_eq!((&encoded["bytes"], &encoded["fPort"]), (&json!("010002"), &json!(3)));
     }
 }

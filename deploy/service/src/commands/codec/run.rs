@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use app::tryout::Trial;
 use bridge_core::Timestamp;
-use codec::{Codec, Format};
+use codec::{Codec, Downlinks, Format};
 use serde_json::{Value, json};
 
 use super::arguments::{self, Payload};
@@ -35,6 +35,9 @@ pub(crate) struct RunArgs {
     /// When it was received, RFC 3339. Default: now.
     #[arg(long, value_parser = arguments::time)]
     time: Option<Timestamp>,
+    /// The name of the command whose arguments are encoded, where a codec has templates.
+    #[arg(long, requires = "encode", default_value = Downlinks::OTHERS, hide_default_value = true)]
+    command: String,
     /// Handed to the script as variables, beside those of the configuration.
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = arguments::pair)]
     variables: Vec<(String, String)>,
@@ -65,7 +68,7 @@ struct Subject {
     /// Read the payload, byte by byte, from standard input.
     #[arg(long)]
     stdin: bool,
-    /// Run encodeDownlink on these values instead, and print bytes and port.
+    /// Encode these arguments of a command instead, and print bytes and port.
     #[arg(long, value_name = "JSON", value_parser = arguments::json)]
     encode: Option<Value>,
 }
@@ -87,8 +90,15 @@ pub(super) async fn run(args: &RunArgs, config: Option<&Path>) -> anyhow::Result
     if args.subject.encode.is_some() || args.decode_downlink {
         let tags = args.tags.iter().cloned().collect();
         let data = args.subject.encode.clone();
-        let downlink =
-            Downlink { bytes, port: args.port, received_at, device: args.device.clone(), tags, data };
+        let downlink = Downlink {
+            bytes,
+            port: args.port,
+            received_at,
+            device: args.device.clone(),
+            tags,
+            data,
+            command: args.command.clone(),
+        };
         return match downlink::run(spec, downlink).await {
             Ok(answer) => Ok(show(args, &answer, print::downlink)),
             Err(code) => Ok(code),

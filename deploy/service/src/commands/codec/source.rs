@@ -1,6 +1,5 @@
 //! Which codec is meant: a script, a name, or a grammar. Not here: running it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -26,7 +25,7 @@ impl Source {
     /// name has to be looked up.
     pub(super) fn spec(&self, config: Option<&Path>) -> anyhow::Result<Result<Spec, ExitCode>> {
         if let Some(grammar) = &self.grammar {
-            return Ok(Ok(plain("grammar", Format::Sigfox { grammar: grammar.clone() })));
+            return Ok(Ok(Spec::plain("grammar", Format::Sigfox { grammar: grammar.clone() })));
         }
         // The group asks for one of both.
         let path = self.file.as_deref().unwrap_or(Path::new(""));
@@ -40,7 +39,7 @@ impl Source {
         };
         for (name, format) in app::codecs::built_in() {
             if known.iter().all(|spec| spec.name != name) {
-                known.push(plain(name, format));
+                known.push(Spec::plain(name, format));
             }
         }
         if let Some(spec) = known.iter().find(|spec| spec.name == name) {
@@ -60,9 +59,5 @@ impl Source {
 fn script(path: &Path) -> Result<Spec, ExitCode> {
     let source = files::script(path).map_err(|why| misused(&why))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    Ok(plain(&name, Format::JavaScript { source }))
-}
-
-fn plain(name: &str, format: Format) -> Spec {
-    Spec { name: name.to_owned(), format, mapping: None, variables: BTreeMap::new() }
+    Ok(Spec::plain(name, Format::JavaScript { source }))
 }
