@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Szx;
+use crate::stream::Framing;
 
 /// The settings of an endpoint.
 #[derive(Debug, Clone, Default)]
@@ -19,9 +20,9 @@ pub struct Config {
     pub unverified: Option<Unverified>,
     /// How many new requests a peer may send; none: any number.
     pub rate: Option<Rate>,
-    /// Whether messages go over streams (RFC 8323), which lose and reorder nothing: they have neither type nor id, none is sent
-    /// twice, and what leaves this endpoint is written for a stream. They come in by `handle_message`.
-    pub stream: bool,
+    /// Messages go over streams (RFC 8323), which lose and reorder nothing: they have neither type nor id, none is sent
+    /// twice, and what leaves this endpoint is written for a stream like this. They come in by `handle_message`.
+    pub stream: Option<Framing>,
     /// Options beside those of this crate that the application understands.
     pub understood: Vec<u16>,
 }

@@ -83,7 +83,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
     /// Whether the whole response goes over the peer's stream in one message.
     pub(crate) fn fits_stream(&self, peer: &P, token: &Token, response: &Response) -> bool {
         let length = encoded_head(token, response) + STREAM_HEAD + 1 + response.body.len();
-        self.core.config.stream && length <= self.message_limit(peer)
+        self.core.config.stream.is_some() && length <= self.message_limit(peer)
     }
 
     /// The largest block that goes over the peer's stream.
@@ -98,7 +98,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
 
     /// The largest block for that peer, whose request had that many bytes.
     pub(crate) fn largest_block(&self, now: Instant, inbound: &Inbound<P>, response: &Response) -> Szx {
-        if self.core.config.stream {
+        if self.core.config.stream.is_some() {
             return self.largest_streamed(&inbound.peer, &inbound.token, response);
         }
         let size = self.core.config.blockwise.size;

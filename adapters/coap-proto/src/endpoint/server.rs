@@ -129,7 +129,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         }
         if let Err(number) = sane {
             self.core.stats.bad_options += 1;
-            if inbound.confirmable || self.core.config.stream {
+            if inbound.confirmable || self.core.config.stream.is_some() {
                 let text = format!("option {number} is not understood");
                 return self.reply(now, &inbound, Response::error(Code::BAD_OPTION, &text));
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coap_proto::stream::{End, Link, LinkConfig, LinkEvent, signal};
+use coap_proto::stream::{End, Framing, Link, LinkConfig, LinkEvent, signal};
 use coap_proto::{
     Code, Config, Endpoint, Event, Fault, Message, Options, Request, Response, Token, Type, number,
 };
@@ -188,6 +188,86 @@ fn rfc8323_a_message_that_trickles_in_ends_the_connection() {
     assert_eq!(events(&mut link), []);
 }
 
+/// The same over WebSocket.
+fn framed() -> (Link, Instant) {
+    let now = Instant::now();
+    let config = LinkConfig { framing: Framing::Carrier, max_message: 2000, ..LinkConfig::default() };
+    let mut link = Link::new(now, config);
+    assert_eq!(sent_framed(&mut link), [signal::settings(2000)]);
+    link.handle_frame(now, SETTINGS);
+    assert_eq!(link.poll_event(), Some(LinkEvent::Settled(1152)));
+    (link, now)
+}
+
+fn sent_framed(link: &mut Link) -> Vec<Message> {
+    let bytes = std::iter::from_fn(|| link.poll_transmit());
+    bytes.map(|bytes| Framing::Carrier.decode(&bytes, 8).unwrap()).collect()
+}
+
+#[test]
+fn rfc8323_4_2_a_frame_is_a_message_and_has_its_length() {
+    let (mut link, now) = framed();
+    let get = message(Code::GET, b"a", "/time", b"");
+    link.handle_frame(now, &Framing::Carrier.encode(&get));
+    link.handle_frame(now, &Framing::Carrier.encode(&signal::release()));
+    assert_eq!(events(&mut link), [LinkEvent::Message(get.clone()), LinkEvent::Released]);
+    for (frame, fault) in [
+        (&get.encode_stream()[..], Fault::Length),
+        (&[], Fault::Truncated),
+        (&[0x01, 0x01], Fault::Truncated),
+        (&[0x00, 0x01, 0xff], Fault::EmptyPayload),
+    ] {
+        let (mut link, now) = framed();
+        link.handle_frame(now, frame);
+        assert_eq!(events(&mut link), [LinkEvent::Ended(End::Malformed(fault))], "{frame:x?}");
+        assert_eq!(sent_framed(&mut link)[0].code, signal::ABORT);
+        link.handle_frame(now, SETTINGS);
+        link.handle_begin(now, 5000);
+        assert_eq!((events(&mut link), link.expected()), (vec![], 0), "it is over");
+    }
+    let mut link = Link::new(now, LinkConfig { framing: Framing::Carrier, ..LinkConfig::default() });
+    link.handle_frame(now, &[0x00, 0xe2]);
+    assert_eq!(events(&mut link), [LinkEvent::Ended(End::Unsettled)], "settings come first here, too");
+}
+
+#[test]
+fn rfc8323_4_2_limits_are_those_of_other_streams() {
+    let (mut link, now) = framed();
+    let most = message(Code::POST, b"", "/", &[7; 1997]);
+    let frame = Framing::Carrier.encode(&most);
+    assert_eq!(frame.len(), 2000);
+    link.handle_begin(now, 2000);
+    assert_eq!(link.expected(), 2000);
+    link.handle_frame(now, &frame);
+    assert_eq!((events(&mut link), link.expected()), (vec![LinkEvent::Message(most)], 0));
+    // What is announced is enough.
+    for whole in [true, false] {
+        let (mut link, now) = framed();
+        match whole {
+            true => link.handle_frame(now, &[0; 2001]),
+            false => link.handle_begin(now, 2001),
+        }
+        assert_eq!(events(&mut link), [LinkEvent::Ended(End::TooLong)]);
+        assert_eq!(sent_framed(&mut link)[0].code, signal::ABORT);
+    }
+    // One that trickles in, with messages of the carrier's own between its parts.
+    let (mut link, now) = framed();
+    for second in 0..30 {
+        link.handle_timeout(now + seconds(second));
+        link.handle_begin(now + seconds(second), 10 + second as usize);
+    }
+    link.handle_timeout(now + seconds(30));
+    assert_eq!(events(&mut link), [LinkEvent::Ended(End::Slow)]);
+    // Something of the carrier's own is a sign of life, and no message.
+    let (mut link, now) = framed();
+    link.handle_begin(now + seconds(200), 0);
+    assert_eq!(link.next_timeout(), Some(now + seconds(500)));
+    link.handle_timeout(now + seconds(500));
+    assert_eq!(sent_framed(&mut link)[0].code, signal::PING);
+    link.handle_timeout(now + seconds(530));
+    assert_eq!(events(&mut link), [LinkEvent::Ended(End::Silent)]);
+}
+
 #[test]
 fn rfc8323_5_5_and_5_6_release_and_abort() {
     let (mut link, now) = settled();
@@ -220,7 +300,14 @@ impl Behind {
             number += 1;
             number
         };
-        Self { endpoint: Endpoint::new(Config { stream: true, ..Config::default() }, now, random), now }
+        Self {
+            endpoint: Endpoint::new(
+                Config { stream: Some(Framing::Length), ..Config::default() },
+                now,
+                random,
+            ),
+            now,
+        }
     }
 
     fn feed(&mut self, message: Message) -> Vec<Message> {

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bridge_core::ports::BoxFuture;
 use bytes::Bytes;
-use coap_proto::stream::signal;
+use coap_proto::stream::{Framing, signal};
 use coap_proto::{Config, Endpoint, Message, Token, Transmit};
 use edge::Tasks;
 use tokio::net::TcpListener;
@@ -70,7 +70,7 @@ enum What {
 pub async fn serve_streams(listener: TcpListener, tls: Option<Tls>, api: CoapApi, mut closing: Closing) {
     let is_secure = tls.is_some();
     let seed = random::derive(api.seed(), if is_secure { b'T' } else { b't' });
-    let mut config = Config { stream: true, ..config(&api) };
+    let mut config = Config { stream: Some(Framing::Length), ..config(&api) };
     config.limits.pending = PENDING;
     let endpoint = Endpoint::new(config, Instant::now(), random::numbers(seed));
     let carrier = Streams {
