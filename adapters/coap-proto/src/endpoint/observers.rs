@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Instant;
 
+use crate::block::Portion;
 use crate::event::{Ended, Event, ObservationId, SendError};
 use crate::{Block, Code, Message, Response, Szx, Token, Type, number};
 
@@ -276,7 +277,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
                 (response.clone(), false)
             }
             true => cut(&response, asked, self.largest_streamed(&peer, &token, &response)),
-            false => cut(&response, asked, self.core.config.blockwise.size),
+            false => cut(&response, asked, Portion::one(self.core.config.blockwise.size)),
         };
         let observation = self.observers.observations.get(&name)?;
         if first_of_many {

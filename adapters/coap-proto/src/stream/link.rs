@@ -43,8 +43,8 @@ impl Default for LinkConfig {
 /// What has come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// The peer takes messages of so many bytes from now on.
-    Settled(usize),
+    /// What the peer takes from now on.
+    Settled(StreamLimits),
     /// A request or response.
     Message(Message),
     /// To be answered with [`signal::pong`].
@@ -58,6 +58,15 @@ pub enum LinkEvent {
     Released,
     /// It is over. Nothing comes after this, and what is to be sent is all there is.
     Ended(End),
+}
+
+/// What a peer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// The longest message, bytes.
+    pub max_message: usize,
+    /// Whether it knows several blocks in one message (RFC 8323 section 6).
+    pub bert: bool,
 }
 
 /// Why a connection is over.
@@ -103,6 +112,8 @@ pub struct Link {
     transmits: VecDeque<Bytes>,
     settled: bool,
     peer_limit: usize,
+    /// Whether the peer knows transfers in blocks.
+    blockwise: bool,
     began: Instant,
     /// When something came last.
     heard: Instant,
@@ -125,6 +136,7 @@ impl Link {
             transmits: VecDeque::from([settings]),
             settled: false,
             peer_limit: BASE_MESSAGE,
+            blockwise: false,
             began: now,
             heard: now,
             partial: None,
@@ -273,12 +285,15 @@ impl Link {
             return self.events.push_back(LinkEvent::Message(message));
         }
         match Signal::of(&message) {
-            Ok(Signal::Settings { max_message, .. }) => {
+            Ok(Signal::Settings { max_message, blockwise }) => {
                 self.settled = true;
                 if let Some(limit) = max_message {
                     self.peer_limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 }
-                self.events.push_back(LinkEvent::Settled(self.peer_limit));
+                self.blockwise |= blockwise;
+                let bert = self.blockwise && self.peer_limit > BASE_MESSAGE;
+                self.events
+                    .push_back(LinkEvent::Settled(StreamLimits { max_message: self.peer_limit, bert }));
             }
             Ok(Signal::Ping { token, custody }) => self.events.push_back(LinkEvent::Ping { token, custody }),
             Ok(Signal::Pong) => {}

@@ -7,7 +7,7 @@ pub mod signal;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-pub use link::{End, Link, LinkConfig, LinkEvent};
+pub use link::{End, Link, LinkConfig, LinkEvent, StreamLimits};
 
 use crate::message::{Fault, Reader, put_body, put_extended, read_body, split};
 use crate::{Code, Message, Options, Token, Type};

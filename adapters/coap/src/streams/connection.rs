@@ -193,7 +193,7 @@ impl Incomer<'_> {
         self.send_replies()?;
         while let Some(event) = self.link.poll_event() {
             let what = match event {
-                LinkEvent::Settled(limit) => What::Settled(limit),
+                LinkEvent::Settled(limits) => What::Settled(limits),
                 LinkEvent::Message(message) => What::Message(message),
                 LinkEvent::Ping { token, custody } => What::Ping { token, custody },
                 LinkEvent::Released => What::Released,

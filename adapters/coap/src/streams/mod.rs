@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use bridge_core::ports::BoxFuture;
 use bytes::Bytes;
-use coap_proto::stream::{Framing, signal};
+use coap_proto::stream::{Framing, StreamLimits, signal};
 use coap_proto::{Config, Endpoint, Message, Token, Transmit};
 use edge::Tasks;
 use tokio::net::TcpListener;
@@ -54,8 +54,8 @@ enum What {
         outgoing: mpsc::Sender<Bytes>,
         certificate: Option<[u8; 32]>,
     },
-    /// Its peer takes messages of so many bytes.
-    Settled(usize),
+    /// What its peer takes.
+    Settled(StreamLimits),
     Message(Message),
     Ping {
         token: Token,
@@ -150,7 +150,7 @@ fn take_one(work: &mut Work<Streams>, Incoming { connection: id, what }: Incomin
     }
     match what {
         What::Opened { .. } => {}
-        What::Settled(limit) => work.endpoint.set_message_limit(id, limit),
+        What::Settled(limits) => work.endpoint.set_stream_limits(id, limits),
         What::Message(message) => work.endpoint.handle_message(now, id, message),
         What::Ping { token, custody } => {
             let custody = custody && !work.endpoint.has_pending(&id);

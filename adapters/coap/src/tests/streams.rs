@@ -8,7 +8,7 @@ use bridge_core::DeviceId;
 use bridge_core::command::{CommandName, Draft};
 use bridge_core::commands::Submitted;
 use bridge_core::ports::{HubEvents, LinkId};
-use coap_proto::stream::{Link, LinkConfig, LinkEvent, signal};
+use coap_proto::stream::{Link, LinkConfig, LinkEvent, StreamLimits, signal};
 use coap_proto::{Code, Message, Request, Token, Type, number};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,7 +85,8 @@ impl Device {
         let config = LinkConfig { framing, max_message: 100_000, ..LinkConfig::default() };
         let mut device = Self { wire, framing, link: Link::new(Instant::now(), config), next: 0 };
         // A message of 2,048 bytes, and its options.
-        assert_eq!(device.event().await, LinkEvent::Settled(2048 + 4096));
+        let limits = StreamLimits { max_message: 2048 + 4096, bert: true };
+        assert_eq!(device.event().await, LinkEvent::Settled(limits));
         device
     }
 
