@@ -362,6 +362,8 @@ async fn websockets_that_misbehave_cost_others_nothing() {
     let mut answers = [0; 8];
     timeout(BOUND, good.read_exact(&mut answers)).await.unwrap().unwrap();
     assert_eq!(answers, [0x8a, 1, b'?', 0x82, 3, 0x01, 0xe3, b'p']);
+    // Those without a handshake lose their places; messages have longer.
+    wait_until("handshakes are over", async || bridge.connections("handshake-timed-out").await == 60.0).await;
     drop(bad);
     wait_until("they are gone", async || bridge.world.metric("bridge_coap_connections").await < 2.0).await;
     // At its end: Release, and 1000.

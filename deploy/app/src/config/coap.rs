@@ -20,7 +20,7 @@ const DTLS: &str = "{ listen = \"0.0.0.0:5684\", node = 0 }";
 const TCP: &str = "0.0.0.0:5683";
 const TLS: &str = "{ listen = \"0.0.0.0:5684\", cert_file = \"coap.pem\", key_file = \"coap.key\", client_ca_file = \"devices-ca.pem\" }";
 
-/// Ports that are nobody's: those that belong to `coap+ws` and `coaps+ws` are those of HTTP (RFC 8323 sections 8.3 and 8.4).
+/// The ports of aiocoap: those that belong to `coap+ws` and `coaps+ws` are those of HTTP (RFC 8323 sections 8.3 and 8.4).
 const WS: &str = "0.0.0.0:8683";
 const WSS: &str = "{ listen = \"0.0.0.0:8684\", cert_file = \"coap.pem\", key_file = \"coap.key\", client_ca_file = \"devices-ca.pem\" }";
 
