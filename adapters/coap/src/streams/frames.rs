@@ -224,6 +224,49 @@ mod tests {
     }
 
     #[test]
+    fn junk_means_the_same_however_it_is_cut() {
+        let mut seed = 20_261_121_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for _ in 0..20_000 {
+            // Frames that are nearly right, or they would end at the first byte.
+            let bytes: Vec<u8> = (0..=random(3))
+                .flat_map(|_| {
+                    let first = [0x82, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88, 0x81][random(8) as usize];
+                    let payload = vec![7; random(200) as usize];
+                    let mut frame = [&[first], &data(true, Data::Binary, &payload)[1..]].concat();
+                    if random(4) == 0 {
+                        let at = random(frame.len().min(12) as u64) as usize;
+                        frame[at] = random(256) as u8;
+                    }
+                    frame
+                })
+                .collect();
+            let read = |step: usize| {
+                let mut frames = Frames::new(BytesMut::new());
+                let mut came = Vec::new();
+                for piece in bytes.chunks(step) {
+                    frames.take(piece);
+                    loop {
+                        match frames.next() {
+                            Ok(Some(next)) => came.push(next),
+                            Ok(None) => break,
+                            Err(code) => return (came, Err(code)),
+                        }
+                    }
+                }
+                (came, Ok(frames.begun()))
+            };
+            let whole = read(bytes.len());
+            for step in [1, 5] {
+                assert!(read(step) == whole, "{bytes:x?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_has_begun_is_known_before_it_comes() {
         let mut frames = Frames::new(BytesMut::new());
         let begins = |frames: &mut Frames, bytes: &[u8]| {
