@@ -1,8 +1,9 @@
-//! CoAP over TCP and TLS, and observed commands over all four transports, against the real binary with mosquitto, by libcoap's
-//! clients and by clients that misbehave. Not here: the protocol (`adapters/coap-proto`), refusals (`adapters/coap`).
+//! CoAP over TCP, TLS and WebSocket, and observed commands over every transport, against the real binary with mosquitto, by
+//! libcoap's clients, which have no WebSocket, by aiocoap, which has, and by clients that misbehave. Not here: the protocol (`adapters/coap-proto`), refusals (`adapters/coap`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -23,6 +24,8 @@ struct Bridge {
     dtls: SocketAddr,
     tcp: SocketAddr,
     tls: SocketAddr,
+    ws: SocketAddr,
+    wss: SocketAddr,
     token: String,
     key: String,
 }
@@ -30,7 +33,8 @@ struct Bridge {
 impl Bridge {
     async fn new() -> Self {
         let world = World::new("5");
-        let [udp, dtls, tcp, tls] = [(); 4].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let [udp, dtls, tcp, tls, ws, wss] =
+            [(); 6].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let folder = world.folder.path();
         let seal = folder.join("seal.key");
         std::fs::write(&seal, "0123456789abcdef0123456789abcdef0123456789a\n").unwrap();
@@ -39,12 +43,13 @@ impl Bridge {
         certificate(folder, "bridge", Some("ca"));
         certificate(folder, "pump", Some("ca"));
         certificate(folder, "stranger", None);
+        let files = "cert_file = \"bridge.pem\", key_file = \"bridge.key\", client_ca_file = \"ca.pem\"";
         world.configure(&format!(
             "[secrets]\nkeys = [{{ file = \"seal.key\" }}]\n[coap]\nenabled = true\nlisten = \"{udp}\"\ntcp = \"{tcp}\"\n\
              dtls = {{ listen = \"{dtls}\" }}\n\
-             tls = {{ listen = \"{tls}\", cert_file = \"bridge.pem\", key_file = \"bridge.key\", client_ca_file = \"ca.pem\" }}\n"
+             tls = {{ listen = \"{tls}\", {files} }}\nws = \"{ws}\"\nwss = {{ listen = \"{wss}\", {files} }}\n"
         ));
-        let mut new = Self { world, udp, dtls, tcp, tls, token: String::new(), key: String::new() };
+        let mut new = Self { world, udp, dtls, tcp, tls, ws, wss, token: String::new(), key: String::new() };
         let mut process = new.start().await;
         new.world.import(&["pump-2"]);
         new.token = new.world.enrol("pump-1");
@@ -56,7 +61,7 @@ impl Bridge {
 
     async fn start(&self) -> Process {
         let process = self.world.start_bridge().await;
-        for address in [self.tcp, self.tls] {
+        for address in [self.tcp, self.tls, self.ws, self.wss] {
             wait_until("the bridge listens", async || TcpStream::connect(address).await.is_ok()).await;
         }
         process
@@ -217,6 +222,156 @@ async fn libcoap_s_clients_are_served_over_streams() {
     }
     assert_eq!(bridge.accepted().await, sent);
     assert_eq!(bridge.connections("malformed").await + bridge.connections("not-understood").await, 0.0);
+}
+
+/// The Python that has aiocoap; none when PyPI cannot be reached.
+#[allow(clippy::print_stderr, reason = "what is not tried is said")]
+fn aiocoap() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let output = Command::new("tests/venv").arg("tests/plugtest/aiocoap.txt").current_dir(root).output();
+    let output = output.expect("install the Debian package python3");
+    if output.status.code() == Some(3) {
+        eprintln!("######## SKIPPED: PyPI cannot be reached: CoAP over WebSocket was NOT tried with aiocoap");
+        return None;
+    }
+    assert!(output.status.success(), "{}", said(&output));
+    Some(Path::new(String::from_utf8(output.stdout).unwrap().trim()).join("bin/python"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aiocoap_is_served_over_websocket() {
+    let Some(python) = aiocoap() else { return };
+    let bridge = Bridge::new().await;
+    let _broker = bridge.world.start_broker().await;
+    let mut process = bridge.start().await;
+    for base in [format!("coap+ws://{}", bridge.ws), format!("coaps+ws://{}", bridge.wss)] {
+        let mut command = Command::new(&python);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/coap_streams.py"));
+        command.args([&base, &bridge.token, &bridge.file("ca.pem")]);
+        let mut device = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(device.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let begin: Vec<String> = lines.by_ref().take_while(|line| line != "observes").collect();
+        let wanted = ["/t/pump-1 2.04 Changed", "/t/pump-1 2.04 Changed", "/telemetry 4.01 Unauthorized"];
+        assert_eq!(begin, [&wanted[..], &["/.well-known/core 2.05 Content"]].concat(), "{base}");
+        let ids = ["open", "close"].map(|name| bridge.world.ours(&["commands", "send", "pump-1", name]));
+        let reports: Vec<String> = lines.collect();
+        assert!(device.wait().unwrap().success(), "{base}: {reports:?}");
+        for id in ids.iter().map(|printed| printed.split_whitespace().next().unwrap()) {
+            assert!(reports.contains(&format!("/commands/{id} 2.04 Changed")), "{base}: {reports:?}");
+            let shown = bridge.shown(id);
+            assert_eq!((&shown["state"], &shown["attempts"]), (&json!("acknowledged"), &json!(1)), "{shown}");
+        }
+    }
+    assert_eq!(bridge.accepted().await, 4.0);
+    assert_eq!(bridge.connections("malformed").await, 0.0);
+    wait_until("it has released its connections", async || bridge.connections("hung-up").await == 2.0).await;
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+/// A client's handshake, and the beginning of the answer to it.
+async fn shake_hands(address: SocketAddr, line: &str, more: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let head = async {
+        while !answer.ends_with("\r\n\r\n") {
+            answer.push(char::from(stream.read_u8().await.unwrap()));
+        }
+    };
+    timeout(BOUND, head).await.unwrap();
+    (stream, answer)
+}
+
+/// A frame, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websockets_that_misbehave_cost_others_nothing() {
+    const PATH: &str = "GET /.well-known/coap";
+    const COAP: &str = "Sec-WebSocket-Protocol: coap\r\n";
+    let bridge = Bridge::new().await;
+    let mut process = bridge.start().await;
+    let socket = async || {
+        let (mut stream, answer) = shake_hands(bridge.ws, PATH, COAP).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        stream.write_all(&frame(0x82, &[0x00, 0xe1])).await.unwrap();
+        let mut settings = [0; 2];
+        stream.read_exact(&mut settings).await.unwrap();
+        assert_eq!(settings[0], 0x82);
+        stream.read_exact(&mut vec![0; settings[1].into()]).await.unwrap();
+        stream
+    };
+    // Those that only looked whether somebody listens.
+    let failed = async || bridge.connections("handshake-failed").await;
+    wait_until("they have come and gone", async || {
+        bridge.connections("opened").await == 4.0
+            && bridge.world.metric("bridge_coap_connections").await == 0.0
+    })
+    .await;
+    let before = failed().await;
+    for (line, more, status) in [
+        (PATH, "", "400"),
+        (PATH, "Sec-WebSocket-Protocol: mqtt\r\n", "400"),
+        ("GET /coap", COAP, "404"),
+        ("POST /.well-known/coap", COAP, "405"),
+    ] {
+        let (_, answer) = shake_hands(bridge.ws, line, more).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    wait_until("they are counted", async || failed().await == before + 4.0).await;
+    // Half a handshake, half a message, and nothing.
+    let mut good = socket().await;
+    let mut bad = Vec::new();
+    for _ in 0..30 {
+        let mut half = TcpStream::connect(bridge.ws).await.unwrap();
+        half.write_all(b"GET /.well-known/coap HTTP/1.1\r\nHost: ").await.unwrap();
+        let mut stalled = socket().await;
+        stalled.write_all(&[0x82, 0xfe, 0xf0, 0x00, 0, 0, 0, 0, 1]).await.unwrap();
+        bad.extend([half, stalled, TcpStream::connect(bridge.wss).await.unwrap()]);
+    }
+    let too_long = [0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (bytes, code, kind) in [
+        (frame(0x81, b"{}"), 1003_u16, "malformed"),
+        (vec![0x82, 2, 0x00, 0xe2], 1002, "malformed"),
+        (frame(0xc2, &[0x00, 0xe2]), 1002, "malformed"),
+        (frame(0x80, &[0x00, 0xe2]), 1002, "malformed"),
+        (frame(0x82, &[0x10, 0xe2, 0x01]), 1002, "malformed"),
+        (too_long.to_vec(), 1009, "too-long"),
+        ([frame(0x02, &[0x00]), too_long.to_vec()].concat(), 1002, "malformed"),
+        (frame(0x88, &[3, 232]), 1000, "closed"),
+    ] {
+        let before = bridge.connections(kind).await;
+        let mut stream = socket().await;
+        stream.write_all(&bytes).await.unwrap();
+        let mut last = Vec::new();
+        timeout(BOUND, stream.read_to_end(&mut last)).await.unwrap().unwrap();
+        let close = [&[0x88, 2][..], &code.to_be_bytes()].concat();
+        assert!(last.ends_with(&close), "{bytes:x?}: {last:x?}");
+        drop(stream);
+        wait_until(kind, async || bridge.connections(kind).await == before + 1.0).await;
+    }
+    // Fragments, and a ping between them: a ping in CoAP, which has its answer.
+    let parts = [frame(0x02, &[0x01]), frame(0x89, b"?"), frame(0x80, &[0xe2, b'p'])].concat();
+    good.write_all(&parts).await.unwrap();
+    let mut answers = [0; 8];
+    timeout(BOUND, good.read_exact(&mut answers)).await.unwrap().unwrap();
+    assert_eq!(answers, [0x8a, 1, b'?', 0x82, 3, 0x01, 0xe3, b'p']);
+    // Those without a handshake lose their places; messages have longer.
+    wait_until("handshakes are over", async || bridge.connections("handshake-timed-out").await == 60.0).await;
+    drop(bad);
+    wait_until("they are gone", async || bridge.world.metric("bridge_coap_connections").await < 2.0).await;
+    // At its end: Release, and 1000.
+    let ended = process.terminate();
+    let mut last = Vec::new();
+    let (ended, _) =
+        tokio::join!(ended, async { timeout(BOUND, good.read_to_end(&mut last)).await.unwrap() });
+    assert_eq!((ended, &last[..]), (Some(0), &[0x82, 2, 0x00, 0xe4, 0x88, 2, 3, 232][..]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

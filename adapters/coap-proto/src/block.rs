@@ -1,8 +1,10 @@
-//! Block options and sizes (RFC 7959 section 2.2): 20 bits of number, the more bit, three bits of size. Not here: transfers.
+//! Block options and sizes (RFC 7959 section 2.2, RFC 8323 section 6): 20 bits of number, the more bit, three bits of size. Not
+//! here: transfers.
 
 use crate::Options;
 
-/// The exponent of a block size: 2^(n + 4) bytes, 0 (16 bytes) to 6 (1024 bytes). 7 is reserved on datagrams.
+/// The exponent of a block size: 2^(n + 4) bytes, 0 (16 bytes) to 6 (1024 bytes). 7 is reserved on datagrams, and on streams
+/// any number of blocks of 1024 bytes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Szx(u8);
 
@@ -11,6 +13,8 @@ impl Szx {
     pub const MIN: Szx = Szx(0);
     /// Blocks of 1024 bytes.
     pub const MAX: Szx = Szx(6);
+    /// Blocks of 1024 bytes, any number of them in one message (RFC 8323 section 6).
+    pub const BERT: Szx = Szx(7);
 
     /// The exponent, when it is 0 to 6.
     pub const fn new(exponent: u8) -> Option<Szx> {
@@ -24,7 +28,38 @@ impl Szx {
 
     /// The length of a block in bytes.
     pub const fn bytes(self) -> usize {
-        1 << (self.0 + 4)
+        match self.0 {
+            7 => Szx::MAX.bytes(),
+            exponent => 1 << (exponent + 4),
+        }
+    }
+}
+
+/// What one message holds of a body in blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Portion {
+    pub(crate) szx: Szx,
+    /// How many bytes, but for the last one.
+    pub(crate) bytes: usize,
+}
+
+impl Portion {
+    /// One block.
+    pub(crate) fn one(szx: Szx) -> Portion {
+        Portion { szx, bytes: szx.bytes() }
+    }
+
+    /// The largest of so many bytes at most: blocks of 1024 bytes when there is room for several.
+    pub(crate) fn several(bytes: usize) -> Portion {
+        match bytes / Szx::BERT.bytes() {
+            0 | 1 => Portion::one(Szx::fitting(bytes)),
+            blocks => Portion { szx: Szx::BERT, bytes: blocks * Szx::BERT.bytes() },
+        }
+    }
+
+    /// The same, but no larger than somebody asks for.
+    pub(crate) fn at_most(self, asked: Szx) -> Portion {
+        if asked < self.szx { Portion::one(asked) } else { self }
     }
 }
 
@@ -39,7 +74,7 @@ pub struct Block {
     pub szx: Szx,
 }
 
-/// A block option that must be answered with 4.00: the reserved size 7, or over three bytes.
+/// A block option that must be answered with 4.00: size 7 where it is reserved, or over three bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadBlock;
 
@@ -55,7 +90,18 @@ impl Block {
 
     /// The first byte of the block in the body.
     pub const fn offset(self) -> usize {
-        (self.num as usize) << (self.szx.0 + 4)
+        self.num as usize * self.szx.bytes()
+    }
+
+    /// Whether a message with this block may hold so many bytes.
+    pub(crate) fn holds(self, bytes: usize) -> bool {
+        let length = self.szx.bytes();
+        match (self.szx, self.more) {
+            (Szx::BERT, true) => bytes > 0 && bytes.is_multiple_of(length),
+            (Szx::BERT, false) => true,
+            (_, true) => bytes == length,
+            (_, false) => bytes <= length,
+        }
     }
 
     /// The block option of that number.
@@ -63,12 +109,22 @@ impl Block {
     /// # Errors
     /// When its value is none that a datagram may carry.
     pub fn of(options: &Options, number: u16) -> Result<Option<Block>, BadBlock> {
+        match Self::streamed(options, number) {
+            Ok(Some(Block { szx: Szx::BERT, .. })) => Err(BadBlock),
+            read => read,
+        }
+    }
+
+    /// The same of a message that came over a stream.
+    ///
+    /// # Errors
+    /// When its value has over three bytes.
+    pub fn streamed(options: &Options, number: u16) -> Result<Option<Block>, BadBlock> {
         if !options.has(number) {
             return Ok(None);
         }
         let value = options.uint(number).filter(|value| *value < 1 << 24).ok_or(BadBlock)?;
-        let szx = Szx::new((value & 7) as u8).ok_or(BadBlock)?;
-        Ok(Some(Block { num: value >> 4, more: value & 8 != 0, szx }))
+        Ok(Some(Block { num: value >> 4, more: value & 8 != 0, szx: Szx((value & 7) as u8) }))
     }
 
     /// The option's value.
@@ -103,6 +159,24 @@ mod tests {
         assert_eq!(read(&[1, 0, 0, 0]), Err(BadBlock));
         assert_eq!(read(&[]), Ok(Some(Block { num: 0, more: false, szx: Szx::MIN })));
         assert_eq!(Block::of(&Options::new(), BLOCK2), Ok(None));
+    }
+
+    #[test]
+    fn size_seven_is_several_blocks_on_streams() {
+        let options = [(BLOCK2, &[0x2f][..])].into_iter().collect();
+        let block = Block::streamed(&options, BLOCK2).unwrap().unwrap();
+        assert_eq!((block, block.value()), (Block { num: 2, more: true, szx: Szx::BERT }, 0x2f));
+        assert_eq!((block.offset(), Block::at(2048, true, Szx::BERT)), (2048, Some(block)));
+        let last = Block { more: false, ..block };
+        for (bytes, holds) in
+            [(0, (false, true)), (1024, (true, true)), (1025, (false, true)), (3072, (true, true))]
+        {
+            assert_eq!((block.holds(bytes), last.holds(bytes)), holds, "{bytes}");
+        }
+        assert_eq!(Portion::several(5000), Portion { szx: Szx::BERT, bytes: 4096 });
+        assert_eq!(Portion::several(2047), Portion::one(Szx::MAX));
+        assert_eq!(Portion::several(5000).at_most(Szx::MIN), Portion::one(Szx::MIN));
+        assert_eq!(Portion::one(Szx::MIN).at_most(Szx::BERT), Portion::one(Szx::MIN));
     }
 
     #[test]

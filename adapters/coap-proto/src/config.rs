@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::Szx;
+use crate::stream::Framing;
+use crate::{BadBlock, Block, Options, Szx};
 
 /// The settings of an endpoint.
 #[derive(Debug, Clone, Default)]
@@ -19,11 +20,18 @@ pub struct Config {
     pub unverified: Option<Unverified>,
     /// How many new requests a peer may send; none: any number.
     pub rate: Option<Rate>,
-    /// Whether messages go over streams (RFC 8323), which lose and reorder nothing: they have neither type nor id, none is sent
-    /// twice, and what leaves this endpoint is written for a stream. They come in by `handle_message`.
-    pub stream: bool,
+    /// Messages go over streams (RFC 8323), which lose and reorder nothing: they have neither type nor id, none is sent
+    /// twice, and what leaves this endpoint is written for a stream like this. They come in by `handle_message`.
+    pub stream: Option<Framing>,
     /// Options beside those of this crate that the application understands.
     pub understood: Vec<u16>,
+}
+
+impl Config {
+    /// What reads block options.
+    pub(crate) fn block_reader(&self) -> fn(&Options, u16) -> Result<Option<Block>, BadBlock> {
+        if self.stream.is_some() { Block::streamed } else { Block::of }
+    }
 }
 
 /// Times and repetitions (RFC 7252 section 4.8).
@@ -146,7 +154,7 @@ impl Default for Limits {
 /// Sizes of blocks and bodies (RFC 7959).
 #[derive(Debug, Clone)]
 pub struct Blockwise {
-    /// The largest block that leaves, and that is asked for.
+    /// The largest block that leaves, and that is asked for. Over streams the largest is several at once, where the peer takes that.
     pub size: Szx,
     /// The longest body that is taken, in bytes; more gets 4.13.
     pub max_body: usize,

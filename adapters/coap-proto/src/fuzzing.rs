@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::stream::{self, LinkConfig, LinkEvent};
+use crate::stream::{self, Framing, LinkConfig, LinkEvent};
 use crate::{
     Code, Config, Endpoint, Event, Handle, Held, Instead, Limits, MAX_EXTENDED_TOKEN, Message, ObservationId,
     Rate, Request, RequestId, Response, Szx, Tokens, Type, Unverified, link_format::Link, number,
@@ -37,6 +37,9 @@ pub fn check_stream(script: &[u8]) {
     let Some((step, bytes)) = script.split_first() else { return };
     let whole = over_stream(bytes, bytes.len());
     assert_eq!(over_stream(bytes, usize::from(*step)), whole, "in pieces of {step} bytes");
+    if let Ok(message) = Framing::Carrier.decode(bytes, 8) {
+        assert_eq!(Framing::Carrier.encode(&message), bytes, "{message:?} is written in another way");
+    }
     for event in &whole {
         let LinkEvent::Message(message) = event else { continue };
         let frame = message.encode_stream();

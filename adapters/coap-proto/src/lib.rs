@@ -1,5 +1,5 @@
 //! CoAP without I/O: an endpoint for both roles that takes datagrams and times and gives datagrams and events, or messages of
-//! [streams](stream) (RFC 8323). Not here: sockets, clocks, threads, DTLS, TLS, WebSocket, blocks over 1024 bytes (BERT),
+//! [streams](stream) (RFC 8323). Not here: sockets, clocks, threads, DTLS, TLS, frames of WebSocket,
 //! OSCORE (RFC 8613), Q-Block (RFC 9177), proxying.
 
 mod block;

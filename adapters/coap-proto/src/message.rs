@@ -112,6 +112,9 @@ pub enum Fault {
     /// The token, an option or the rest of a length is cut off.
     #[error("the message ends too early")]
     Truncated,
+    /// One where what carries the message has it (RFC 8323 section 4.2).
+    #[error("a length where there is none")]
+    Length,
     /// Delta or length 15 in an option, or a number over 65535.
     #[error("an option has a reserved delta or length")]
     OptionHeader,

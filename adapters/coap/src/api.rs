@@ -83,7 +83,7 @@ struct Inner {
     refusal_log: LogGate,
     stats: Mutex<CarriedStats>,
     secure_stats: Mutex<SecureStats>,
-    streamed_stats: Mutex<[CarriedStats; 2]>,
+    streamed_stats: Mutex<[CarriedStats; 4]>,
     fates: Fates,
 }
 
@@ -136,15 +136,15 @@ impl CoapApi {
         *self.0.secure_stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was counted over TCP and TLS, a moment ago.
+    /// What was counted over TCP, TLS and WebSocket, a moment ago.
     pub fn stream_stats(&self) -> StreamStats {
         let coap = *self.0.streamed_stats.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = self.0.fates.open.load(Ordering::Relaxed);
         StreamStats { coap, fates: self.0.fates.counts(), connections }
     }
 
-    pub(crate) fn set_streamed_stats(&self, is_secure: bool, stats: CarriedStats) {
-        self.0.streamed_stats.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(is_secure)] = stats;
+    pub(crate) fn set_streamed_stats(&self, kind: usize, stats: CarriedStats) {
+        self.0.streamed_stats.lock().unwrap_or_else(PoisonError::into_inner)[kind] = stats;
     }
 
     pub(crate) fn fates(&self) -> &Fates {

@@ -1,4 +1,4 @@
-//! Devices that speak CoAP over UDP, DTLS, TCP or TLS: telemetry and properties become uplinks, and commands wait for them or are told to
+//! Devices that speak CoAP over UDP, DTLS, TCP, TLS or WebSocket: telemetry and properties become uplinks, and commands wait for them or are told to
 //! those who observe. [`CoapApi`] answers requests, [`serve`], [`serve_secure`] and [`serve_streams`] run sockets
 //! around an endpoint of `coap-proto`; the other modules are their parts. Not here: DTLS itself (`dtls`), the life of a command and what happens to an
 //! uplink afterwards (`bridge-core`).
@@ -22,6 +22,7 @@ mod work;
 
 pub use api::{CarriedStats, CoapApi, Parts};
 pub use coap_proto::Stats;
+pub use coap_proto::stream::Framing;
 pub use secure::{Associations, SecureStats};
 pub use server::{Closing, serve, serve_secure};
 pub use settings::Settings;

@@ -5,6 +5,8 @@
 mod observe;
 mod secure;
 mod streams;
+mod websocket;
+mod wire;
 mod world;
 
 use bridge_core::counters::Refusal;

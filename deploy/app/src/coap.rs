@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use ::coap::{CarriedStats, CoapApi, Fate, Parts, SecureStats, Settings, StreamStats, Tls, TlsPem};
+use ::coap::{
+    CarriedStats, CoapApi, Fate, Framing, Parts, SecureStats, Settings, StreamStats, Tls, TlsError, TlsPem,
+};
 use anyhow::Context;
 use bridge_core::IntegrationName;
 use bridge_core::keyring::Keyring;
@@ -12,7 +14,7 @@ use edge::Mailbox;
 use http_api::Formats;
 use webhook::receiver::Tasks;
 
-use crate::config::Config;
+use crate::config::{CoapTls, Config};
 use crate::device_api;
 
 /// What the API shall do.
@@ -53,39 +55,41 @@ pub(crate) fn api(
 pub(crate) fn metrics(api: &CoapApi) -> String {
     let secure = api.secure_stats();
     let streams = api.stream_stats();
-    let [tcp, tls] = streams.coap;
-    let mut page = coap_metrics([api.stats(), secure.coap, tcp, tls]);
+    let mut page = coap_metrics(&[&[api.stats(), secure.coap][..], &streams.coap].concat());
     page += &dtls_metrics(&secure);
     page += &stream_metrics(&streams);
     page
 }
 
-/// TLS of `coap.tls`; none when it is not served.
+/// TLS of `coap.tls` or `coap.wss`, for connections with that framing.
 ///
 /// # Errors
 /// When its files cannot be used.
-pub fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
-    let Some(tls) = &config.coap.tls else { return Ok(None) };
+pub fn tls(tls: &CoapTls, framing: Framing) -> Result<Tls, TlsError> {
     let pem = TlsPem {
         certificates: tls.certificate.pem.expose(),
         key: tls.key.pem.expose(),
         client_authorities: tls.client_authorities.as_ref().map(|file| file.pem.expose()),
     };
-    Tls::new(&pem).map(Some).context("coap.tls")
+    Tls::new(&pem, framing)
 }
 
 fn stream_metrics(streams: &StreamStats) -> String {
     let fates = Fate::ALL.map(Fate::as_str).into_iter().zip(streams.fates);
     counter(
         "bridge_coap_connections_total",
-        "CoAP connections over TCP and TLS, by what became of them.",
+        "CoAP connections over TCP, TLS and WebSocket, by what became of them.",
         fates,
-    ) + &gauge("bridge_coap_connections", "CoAP connections over TCP and TLS.", streams.connections)
+    ) + &gauge(
+        "bridge_coap_connections",
+        "CoAP connections over TCP, TLS and WebSocket.",
+        streams.connections,
+    )
 }
 
-fn coap_metrics(carried: [CarriedStats; 4]) -> String {
+fn coap_metrics(carried: &[CarriedStats]) -> String {
     let observers: usize = carried.iter().map(|carried| carried.observers).sum();
-    let counted = carried.map(|CarriedStats { endpoint: stats, .. }| {
+    let counts = |CarriedStats { endpoint: stats, .. }: &CarriedStats| {
         [
             ("received", stats.received),
             ("sent", stats.sent),
@@ -103,7 +107,8 @@ fn coap_metrics(carried: [CarriedStats; 4]) -> String {
             ("unanswered", stats.unanswered),
             ("transfer-lost", stats.transfers_lost),
         ]
-    });
+    };
+    let counted: Vec<_> = carried.iter().map(counts).collect();
     let sum = |at: usize| -> u64 { counted.iter().map(|counts| counts[at].1).sum() };
     let sums = counted[0].iter().enumerate().map(|(at, (kind, _))| (*kind, sum(at)));
     counter("bridge_coap_messages_total", "CoAP messages, by what became of them; some count twice.", sums)

@@ -230,6 +230,8 @@ impl Config {
         }
         listeners.extend(config.coap.tcp.map(|listen| ("coap", "coap.tcp", listen)));
         listeners.extend(config.coap.tls.as_ref().map(|tls| ("coap", "coap.tls.listen", tls.listen)));
+        listeners.extend(config.coap.ws.map(|listen| ("coap", "coap.ws", listen)));
+        listeners.extend(config.coap.wss.as_ref().map(|tls| ("coap", "coap.wss.listen", tls.listen)));
         for (index, (section, name, address)) in listeners.iter().enumerate() {
             for (other_section, other, same) in &listeners[..index] {
                 if address == same && address.port() != 0 {

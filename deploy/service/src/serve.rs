@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use app::config::Config;
-use app::{App, Closing, ServerLimits};
+use app::config::{Coap, Config};
+use app::{App, Closing, CoapFraming, ServerLimits};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -102,7 +102,7 @@ impl Running {
     }
 }
 
-/// Over UDP, DTLS, TCP and TLS: each of them, or none.
+/// Over UDP, DTLS, TCP, TLS and WebSocket: each of them, or none.
 async fn start_coap(
     config: &Config,
     app: &App,
@@ -124,14 +124,19 @@ async fn start_coap(
             }
         }));
     }
-    let tls = app::coap_tls(config)?;
-    let secure = config.coap.tls.as_ref().map(|settings| settings.listen);
-    for (listen, tls, name) in [(config.coap.tcp, None, "coap.tcp"), (secure, tls, "coap.tls")] {
-        let Some(listen) = listen else { continue };
+    let Coap { tcp, tls, ws, wss, .. } = &config.coap;
+    for (name, framing, plain, secure) in [
+        ("coap.tcp", CoapFraming::Length, *tcp, None),
+        ("coap.tls", CoapFraming::Length, None, tls.as_ref()),
+        ("coap.ws", CoapFraming::Carrier, *ws, None),
+        ("coap.wss", CoapFraming::Carrier, None, wss.as_ref()),
+    ] {
+        let Some(listen) = plain.or(secure.map(|settings| settings.listen)) else { continue };
+        let tls = secure.map(|settings| app::coap_tls(settings, framing)).transpose().context(name)?;
         let listener = TcpListener::bind(listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {listen} ({name})"))?;
         tracing::info!(address = %listener.local_addr()?, name, "CoAP");
-        servers.push(tokio::spawn(app::serve_coap_streams(listener, tls, api.clone(), closing())));
+        servers.push(tokio::spawn(app::serve_coap_streams(listener, tls, framing, api.clone(), closing())));
     }
     Ok(servers)
 }

@@ -15,10 +15,14 @@ use crate::{Block, Code, Message, Options, Request, Response, Token, Type, numbe
 use super::Endpoint;
 use super::core::{Outgoing, Owner, Task};
 use super::observers::is_newer;
+use super::reply::encoded_head;
 use super::transfer::{Next, Transfer};
 
 /// Notifications that are further apart are in order (RFC 7641 section 3.4).
 const REORDERING: Duration = Duration::from_secs(128);
+
+/// Token, Request-Tag and Echo, which are added to a request, in bytes.
+const MORE_OF_REQUEST: usize = 8 + 7 + 43;
 
 /// What is added to Max-Age before an observation is called stale: MAX_LATENCY.
 const LATENCY: Duration = Duration::from_secs(100);
@@ -87,7 +91,8 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             return Err(SendError::Busy);
         }
         let name = self.core.name();
-        let transfer = Transfer::new(request, &self.core.config);
+        let head = encoded_head(&Token::default(), &request.options) + MORE_OF_REQUEST;
+        let transfer = Transfer::new(request, self.portion(&peer, head));
         let exchange = Exchange {
             peer: peer.clone(),
             transfer,

@@ -125,10 +125,10 @@ impl<P: Clone + Eq + Hash> Core<P> {
 
     /// Sends a message with an id of ours as soon as it may.
     pub(crate) fn submit(&mut self, now: Instant, peer: &P, outgoing: Outgoing) -> Result<(), SendError> {
-        if self.config.stream {
+        if let Some(framing) = self.config.stream {
             let Outgoing { message, owner, .. } = outgoing;
             self.started.push((owner, 0, Type::NonConfirmable));
-            self.transmit(peer.clone(), message.encode_stream());
+            self.transmit(peer.clone(), framing.encode(&message));
             return Ok(());
         }
         let limit = self.config.limits.queue_per_peer;

@@ -17,6 +17,7 @@ use std::time::Instant;
 use crate::echo::Echo;
 use crate::event::{Ended, Event, Failure, Handle, Transmit};
 use crate::rate::Buckets;
+use crate::stream::StreamLimits;
 use crate::{Config, Message, Stats};
 
 use self::client::Client;
@@ -42,8 +43,8 @@ pub struct Endpoint<P> {
     observers: Observers<P>,
     echo: Echo<P>,
     rates: Buckets<P>,
-    /// The longest message of peers behind streams that have said so.
-    message_limits: HashMap<P, usize>,
+    /// What peers behind streams have said that they take.
+    streams: HashMap<P, StreamLimits>,
     start: Instant,
 }
 
@@ -99,7 +100,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             observers: Observers::new(),
             echo,
             rates: Buckets::new(),
-            message_limits: HashMap::new(),
+            streams: HashMap::new(),
             start: now,
         }
     }
@@ -128,10 +129,10 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         self.settle(now);
     }
 
-    /// How long a message that peer takes, in bytes; 1152 when it has not said so (RFC 8323 section 5.3.1). Forget the peer when
-    /// its stream ends.
-    pub fn set_message_limit(&mut self, peer: P, bytes: usize) {
-        self.message_limits.insert(peer, bytes);
+    /// What that peer takes; 1152 bytes and no BERT when it has not said so (RFC 8323 section 5.3). Forget the peer when its stream
+    /// ends.
+    pub fn set_stream_limits(&mut self, peer: P, limits: StreamLimits) {
+        self.streams.insert(peer, limits);
     }
 
     /// Whether requests of that peer wait for their answers.
@@ -185,7 +186,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         self.core.dedup.forget_peer(peer);
         self.echo.forget_peer(peer);
         self.rates.forget_peer(peer);
-        self.message_limits.remove(peer);
+        self.streams.remove(peer);
         self.settle(now);
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Instant;
 
+use crate::block::Portion;
 use crate::event::{Ended, Event, ObservationId, SendError};
 use crate::{Block, Code, Message, Response, Szx, Token, Type, number};
 
@@ -228,7 +229,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         observation.format = observation.format.or(response.content_format());
         let due = now >= observation.last_confirmable + self.core.config.transmission.confirm_every;
         // A stream acknowledges for us.
-        let stream = self.core.config.stream;
+        let stream = self.core.config.stream.is_some();
         let confirmable = (confirmable || due || last) && !stream;
         observation.busy = confirmable;
         let peer = observation.peer.clone();
@@ -271,12 +272,12 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         }
         let asked = observation.block.map(|szx| Block { num: 0, more: false, szx });
         let peer = observation.peer.clone();
-        let (part, first_of_many) = match self.core.config.stream {
+        let (part, first_of_many) = match self.core.config.stream.is_some() {
             true if asked.is_none() && self.fits_stream(&peer, &token, &response) => {
                 (response.clone(), false)
             }
             true => cut(&response, asked, self.largest_streamed(&peer, &token, &response)),
-            false => cut(&response, asked, self.core.config.blockwise.size),
+            false => cut(&response, asked, Portion::one(self.core.config.blockwise.size)),
         };
         let observation = self.observers.observations.get(&name)?;
         if first_of_many {

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::block::Portion;
 use crate::dedup::digest;
 use crate::stream::BASE_MESSAGE;
 use crate::{Block, Code, Config, Instead, Message, Options, Response, Szx, Token, Type, number};
 
 use super::Endpoint;
 use super::core::{Outgoing, Owner, Task};
+use super::uploads::preferred;
 
 /// Bytes of an empty acknowledgement.
 const EMPTY: usize = 4;
@@ -35,17 +37,17 @@ pub(crate) struct Inbound<P> {
 }
 
 /// Cuts the block that is asked for out of a response. The second value says whether it is the first of several.
-pub(crate) fn cut(response: &Response, asked: Option<Block>, largest: Szx) -> (Response, bool) {
-    let szx = asked.map_or(largest, |block| block.szx.min(largest));
+pub(crate) fn cut(response: &Response, asked: Option<Block>, largest: Portion) -> (Response, bool) {
+    let Portion { szx, bytes } = asked.map_or(largest, |block| largest.at_most(block.szx));
     let body = &response.body;
-    if asked.is_none() && body.len() <= szx.bytes() {
+    if asked.is_none() && body.len() <= bytes {
         return (response.clone(), false);
     }
     let offset = asked.map_or(0, Block::offset);
     if offset > 0 && offset >= body.len() {
         return (Response::error(Code::BAD_REQUEST, "no such block"), false);
     }
-    let end = body.len().min(offset + szx.bytes());
+    let end = body.len().min(offset + bytes);
     let more = end < body.len();
     let last = body.len().saturating_sub(1) / szx.bytes();
     let Some(block) = Block::at(offset, more, szx).filter(|_| last <= Block::MAX_NUM as usize) else {
@@ -82,32 +84,44 @@ pub(crate) fn validate(response: &mut Response, held: &[Bytes]) {
 impl<P: Clone + Eq + Hash> Endpoint<P> {
     /// Whether the whole response goes over the peer's stream in one message.
     pub(crate) fn fits_stream(&self, peer: &P, token: &Token, response: &Response) -> bool {
-        let length = encoded_head(token, response) + STREAM_HEAD + 1 + response.body.len();
-        self.core.config.stream && length <= self.message_limit(peer)
+        let length = encoded_head(token, &response.options) + STREAM_HEAD + 1 + response.body.len();
+        self.core.config.stream.is_some() && length <= self.message_limit(peer)
     }
 
-    /// The largest block that goes over the peer's stream.
-    pub(crate) fn largest_streamed(&self, peer: &P, token: &Token, response: &Response) -> Szx {
-        let head = encoded_head(token, response) + STREAM_HEAD + BLOCK_OPTIONS;
-        self.core.config.blockwise.size.min(Szx::fitting(self.message_limit(peer).saturating_sub(head)))
+    /// The most that goes over the peer's stream in one message.
+    pub(crate) fn largest_streamed(&self, peer: &P, token: &Token, response: &Response) -> Portion {
+        self.portion(peer, encoded_head(token, &response.options))
+    }
+
+    /// The most that goes to a peer in one message with such a head.
+    pub(crate) fn portion(&self, peer: &P, head: usize) -> Portion {
+        let size = self.core.config.blockwise.size;
+        if self.core.config.stream.is_none() {
+            return Portion::one(size);
+        }
+        let room = self.message_limit(peer).saturating_sub(head + STREAM_HEAD + BLOCK_OPTIONS);
+        match size {
+            Szx::MAX if self.streams.get(peer).is_some_and(|limits| limits.bert) => Portion::several(room),
+            _ => Portion::one(size.min(Szx::fitting(room))),
+        }
     }
 
     fn message_limit(&self, peer: &P) -> usize {
-        self.message_limits.get(peer).copied().unwrap_or(BASE_MESSAGE)
+        self.streams.get(peer).map_or(BASE_MESSAGE, |limits| limits.max_message)
     }
 
-    /// The largest block for that peer, whose request had that many bytes.
-    pub(crate) fn largest_block(&self, now: Instant, inbound: &Inbound<P>, response: &Response) -> Szx {
-        if self.core.config.stream {
+    /// The most in one message for that peer, whose request had that many bytes.
+    pub(crate) fn largest_block(&self, now: Instant, inbound: &Inbound<P>, response: &Response) -> Portion {
+        if self.core.config.stream.is_some() {
             return self.largest_streamed(&inbound.peer, &inbound.token, response);
         }
         let size = self.core.config.blockwise.size;
         match &self.core.config.unverified {
             Some(policy) if policy.instead == Instead::SmallBlocks && !self.trusts(now, &inbound.peer) => {
-                let head = encoded_head(&inbound.token, response) + BLOCK_OPTIONS;
-                size.min(Szx::fitting((policy.factor * inbound.length).saturating_sub(head)))
+                let head = encoded_head(&inbound.token, &response.options) + BLOCK_OPTIONS;
+                Portion::one(size.min(Szx::fitting((policy.factor * inbound.length).saturating_sub(head))))
             }
-            _ => size,
+            _ => Portion::one(size),
         }
     }
 
@@ -235,8 +249,9 @@ const STREAM_HEAD: usize = 2;
 /// Block2, Size2, ETag and the payload marker, in bytes.
 const BLOCK_OPTIONS: usize = 4 + 5 + 9 + 1;
 
-fn encoded_head(token: &Token, response: &Response) -> usize {
-    let options: usize = response.options.iter().map(|(_, value)| value.len() + 3).sum();
+/// At most.
+pub(crate) fn encoded_head(token: &Token, options: &Options) -> usize {
+    let options: usize = options.iter().map(|(_, value)| value.len() + 3).sum();
     4 + token.as_bytes().len() + options
 }
 
@@ -263,7 +278,7 @@ pub(crate) fn cache_key(code: Code, options: &Options) -> Bytes {
 
 /// 4.13 with what would be taken: a smaller block and the longest body (RFC 7959 section 2.9.3).
 pub(crate) fn too_large(config: &Config, block: Option<Block>) -> Response {
-    let szx = block.map_or(config.blockwise.size, |block| block.szx.min(config.blockwise.size));
+    let szx = block.map_or(config.blockwise.size, |block| preferred(config, block.szx));
     let hint = Block { num: block.map_or(0, |block| block.num), more: block.is_some_and(|b| b.more), szx };
     Response::new(Code::REQUEST_ENTITY_TOO_LARGE)
         .with_uint(number::BLOCK1, hint.value())

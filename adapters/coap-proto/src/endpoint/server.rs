@@ -129,7 +129,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         }
         if let Err(number) = sane {
             self.core.stats.bad_options += 1;
-            if inbound.confirmable || self.core.config.stream {
+            if inbound.confirmable || self.core.config.stream.is_some() {
                 let text = format!("option {number} is not understood");
                 return self.reply(now, &inbound, Response::error(Code::BAD_OPTION, &text));
             }
@@ -143,8 +143,9 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         if let Err(refusal) = check(&message) {
             return self.reply(now, &inbound, refusal);
         }
-        let blocks = Block::of(&message.options, number::BLOCK1)
-            .and_then(|block1| Ok((block1, Block::of(&message.options, number::BLOCK2)?)));
+        let of = self.core.config.block_reader();
+        let blocks = of(&message.options, number::BLOCK1)
+            .and_then(|block1| Ok((block1, of(&message.options, number::BLOCK2)?)));
         let Ok(blocks) = blocks else {
             let refusal = Response::error(Code::BAD_REQUEST, "a reserved block size");
             return self.reply(now, &inbound, refusal);
@@ -239,7 +240,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
             self.server.snapshots.keep(now, (&core.config, &mut core.timers), key, *question, &whole);
         }
         if let Some(block) = terms.block1 {
-            let szx = preferred(&self.core.config, block);
+            let szx = preferred(&self.core.config, block.szx);
             part.options.set_uint(number::BLOCK1, Block { num: block.num, more: false, szx }.value());
         }
         self.reply(now, inbound, part);
@@ -333,7 +334,8 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
                 return self.admit(now, inbound, terms, message);
             }
             Step::Continue => {
-                let more = block1.map(|block| Block { szx: preferred(&self.core.config, block), ..block });
+                let more =
+                    block1.map(|block| Block { szx: preferred(&self.core.config, block.szx), ..block });
                 Response::new(Code::CONTINUE).with_uint(number::BLOCK1, more.map_or(0, Block::value))
             }
             Step::Incomplete => Response::error(Code::REQUEST_ENTITY_INCOMPLETE, "blocks are missing"),

@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 
+use crate::block::Portion;
 use crate::{Block, Code, Config, Options, Request, Response, Szx, number};
+
+use super::uploads::preferred;
 
 /// How often a transfer begins again before it is given up.
 const MAX_RESTARTS: u32 = 2;
@@ -24,9 +27,9 @@ pub(crate) struct Transfer {
 
 #[derive(Debug)]
 struct Upload {
-    szx: Szx,
+    portion: Portion,
     offset: usize,
-    /// Bytes of the block that is on its way.
+    /// Bytes of the portion that is on its way.
     sent: usize,
 }
 
@@ -51,9 +54,9 @@ pub(crate) enum Next {
 }
 
 impl Transfer {
-    pub(crate) fn new(request: Request, config: &Config) -> Transfer {
-        let szx = config.blockwise.size;
-        let upload = (request.body.len() > szx.bytes()).then_some(Upload { szx, offset: 0, sent: 0 });
+    /// Of a request that goes out in such portions.
+    pub(crate) fn new(request: Request, portion: Portion) -> Transfer {
+        let upload = (request.body.len() > portion.bytes).then_some(Upload { portion, offset: 0, sent: 0 });
         Transfer { request, upload, download: None, tag: None, restarts: 0 }
     }
 
@@ -104,9 +107,9 @@ impl Transfer {
         }
         let body = &self.request.body;
         let Some(upload) = &mut self.upload else { return (options, body.clone()) };
-        let end = body.len().min(upload.offset + upload.szx.bytes());
+        let end = body.len().min(upload.offset + upload.portion.bytes);
         upload.sent = end - upload.offset;
-        let block = Block::at(upload.offset, end < body.len(), upload.szx).map_or(0, Block::value);
+        let block = Block::at(upload.offset, end < body.len(), upload.portion.szx).map_or(0, Block::value);
         options.set_uint(number::BLOCK1, block);
         if upload.offset == 0 {
             options.set_uint(number::SIZE1, body.len() as u32);
@@ -116,8 +119,9 @@ impl Transfer {
 
     /// Takes a response to the last message, or a notification.
     pub(crate) fn response(&mut self, config: &Config, response: Response) -> Next {
+        let of = config.block_reader();
         let (Ok(block1), Ok(block2)) =
-            (Block::of(&response.options, number::BLOCK1), Block::of(&response.options, number::BLOCK2))
+            (of(&response.options, number::BLOCK1), of(&response.options, number::BLOCK2))
         else {
             return Next::BadBlocks;
         };
@@ -126,7 +130,7 @@ impl Transfer {
         }
         self.upload = None;
         match block2 {
-            Some(block) if !self.is_random_access() => self.block(config, response, block),
+            Some(block) if !self.is_random_access(config) => self.block(config, response, block),
             _ => {
                 self.download = None;
                 Next::Done(response)
@@ -134,8 +138,9 @@ impl Transfer {
         }
     }
 
-    fn is_random_access(&self) -> bool {
-        Block::of(&self.request.options, number::BLOCK2).is_ok_and(|block| block.is_some_and(|b| b.num > 0))
+    fn is_random_access(&self, config: &Config) -> bool {
+        config.block_reader()(&self.request.options, number::BLOCK2)
+            .is_ok_and(|block| block.is_some_and(|b| b.num > 0))
     }
 
     fn continue_upload(
@@ -147,17 +152,17 @@ impl Transfer {
         let length = self.request.body.len();
         let smaller = |than: Szx| block1.map(|block| block.szx).filter(|szx| *szx < than);
         if response.code == Code::REQUEST_ENTITY_TOO_LARGE && self.download.is_none() {
-            let now = self.upload.as_ref().map_or(config.blockwise.size, |upload| upload.szx);
+            let now = self.upload.as_ref().map_or(config.blockwise.size, |upload| upload.portion.szx);
             let szx = match (&self.upload, block1.map(|block| block.szx)) {
                 (None, Some(szx)) if szx <= now && length > szx.bytes() => szx,
                 _ => smaller(now)?,
             };
-            return self.restart_upload(szx);
+            return self.restart_upload(Portion::one(szx));
         }
         let upload = self.upload.as_mut()?;
         if response.code == Code::REQUEST_ENTITY_INCOMPLETE {
-            let szx = upload.szx;
-            return self.restart_upload(szx);
+            let portion = upload.portion;
+            return self.restart_upload(portion);
         }
         let sent_all = upload.offset + upload.sent >= length;
         if sent_all || !response.code.is_success() {
@@ -168,28 +173,28 @@ impl Transfer {
             return (response.code == Code::CONTINUE).then_some(Next::BadBlocks);
         };
         upload.offset += upload.sent;
-        upload.szx = upload.szx.min(block.szx);
+        upload.portion = upload.portion.at_most(block.szx);
         Some(Next::Send)
     }
 
-    fn restart_upload(&mut self, szx: Szx) -> Option<Next> {
+    fn restart_upload(&mut self, portion: Portion) -> Option<Next> {
         self.restarts += 1;
         // Sizes can shrink six times; nothing else is tried that often.
-        if self.restarts > MAX_RESTARTS + 6 || self.restarts > MAX_RESTARTS && self.same_size(szx) {
+        if self.restarts > MAX_RESTARTS + 6 || self.restarts > MAX_RESTARTS && self.same_size(portion) {
             return None;
         }
-        self.upload = Some(Upload { szx, offset: 0, sent: 0 });
+        self.upload = Some(Upload { portion, offset: 0, sent: 0 });
         self.tag = None;
         Some(Next::Send)
     }
 
-    fn same_size(&self, szx: Szx) -> bool {
-        self.upload.as_ref().is_some_and(|upload| upload.szx == szx)
+    fn same_size(&self, portion: Portion) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.portion == portion)
     }
 
     fn block(&mut self, config: &Config, mut response: Response, block: Block) -> Next {
         let payload = std::mem::take(&mut response.body);
-        if payload.len() > block.szx.bytes() || (block.more && payload.len() != block.szx.bytes()) {
+        if !block.holds(payload.len()) {
             return self.fail(Next::BadBlocks);
         }
         let announced = response.options.uint(number::SIZE2).unwrap_or(0) as usize;
@@ -206,7 +211,7 @@ impl Transfer {
                 if !block.more {
                     return Next::Done(Response { body: payload, ..response });
                 }
-                let szx = block.szx.min(config.blockwise.size);
+                let szx = preferred(config, block.szx);
                 self.download = Some(Download { head: response, body: payload.to_vec(), szx });
                 Next::Send
             }
@@ -243,7 +248,9 @@ impl Transfer {
         }
         let szx = self.download.as_ref().map_or(Szx::MAX, |download| download.szx);
         self.download = None;
-        self.upload = (self.request.body.len() > szx.bytes()).then_some(Upload { szx, offset: 0, sent: 0 });
+        let portion = Portion::one(szx.min(Szx::MAX));
+        self.upload =
+            (self.request.body.len() > portion.bytes).then_some(Upload { portion, offset: 0, sent: 0 });
         Next::Send
     }
 

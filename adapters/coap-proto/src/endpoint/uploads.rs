@@ -72,8 +72,7 @@ impl<P: Clone + Eq + Hash> Uploads<P> {
         (block, payload): (Block, &Bytes),
         (format, announced): (Option<u16>, Option<u32>),
     ) -> Step {
-        let full = payload.len() == block.szx.bytes();
-        if payload.len() > block.szx.bytes() || (block.more && !full) {
+        if !block.holds(payload.len()) {
             return Step::Bad;
         }
         let known = self.by_key.get(key).copied();
@@ -193,6 +192,10 @@ impl<P: Clone + Eq + Hash> Uploads<P> {
 }
 
 /// The block size that the answer to a block asks for.
-pub(crate) fn preferred(config: &Config, block: Block) -> Szx {
-    block.szx.min(config.blockwise.size)
+pub(crate) fn preferred(config: &Config, asked: Szx) -> Szx {
+    match config.blockwise.size {
+        // Whoever sends that may: it was refused on datagrams.
+        Szx::MAX => asked,
+        size => asked.min(size),
+    }
 }

@@ -1,5 +1,5 @@
-//! One connection (RFC 8323 sections 3.3, 3.4 and 5): bytes in, messages and signals out, and why it ends. Not here: sockets, TLS,
-//! what a request does, what waits to be written.
+//! One connection (RFC 8323 sections 3.3, 3.4, 4.2 and 5): bytes in, messages and signals out, and why it ends. Not here: sockets, TLS,
+//! frames of WebSocket, what a request does, what waits to be written.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::signal::{self, Signal, Unknown};
-use super::{BASE_MESSAGE, frame_length};
+use super::{BASE_MESSAGE, Framing, frame_length};
 use crate::{Code, Fault, Message, Token};
 
 /// What a connection may do, and how long it may take.
 #[derive(Debug, Clone)]
 pub struct LinkConfig {
+    /// What keeps messages apart.
+    pub framing: Framing,
     /// The longest message that is taken, bytes.
     pub max_message: u32,
     /// The longest token that is taken, bytes.
@@ -28,6 +30,7 @@ pub struct LinkConfig {
 impl Default for LinkConfig {
     fn default() -> Self {
         LinkConfig {
+            framing: Framing::Length,
             max_message: 1 << 16,
             max_token: 8,
             patience: Duration::from_secs(30),
@@ -40,8 +43,8 @@ impl Default for LinkConfig {
 /// What has come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// The peer takes messages of so many bytes from now on.
-    Settled(usize),
+    /// What the peer takes from now on.
+    Settled(StreamLimits),
     /// A request or response.
     Message(Message),
     /// To be answered with [`signal::pong`].
@@ -55,6 +58,15 @@ pub enum LinkEvent {
     Released,
     /// It is over. Nothing comes after this, and what is to be sent is all there is.
     Ended(End),
+}
+
+/// What a peer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// The longest message, bytes.
+    pub max_message: usize,
+    /// Whether it knows several blocks in one message (RFC 8323 section 6).
+    pub bert: bool,
 }
 
 /// Why a connection is over.
@@ -100,11 +112,15 @@ pub struct Link {
     transmits: VecDeque<Bytes>,
     settled: bool,
     peer_limit: usize,
+    /// Whether the peer knows transfers in blocks.
+    blockwise: bool,
     began: Instant,
     /// When something came last.
     heard: Instant,
     /// When the message began of which the end has not come.
     partial: Option<Instant>,
+    /// How long it will be, when what carries it says so.
+    begun: usize,
     asked: Option<Instant>,
     is_over: bool,
 }
@@ -112,7 +128,7 @@ pub struct Link {
 impl Link {
     /// A connection that has just been made. Our settings go out at once.
     pub fn new(now: Instant, config: LinkConfig) -> Self {
-        let settings = signal::settings(config.max_message).encode_stream();
+        let settings = config.framing.encode(&signal::settings(config.max_message));
         Link {
             config,
             buffer: BytesMut::new(),
@@ -120,15 +136,17 @@ impl Link {
             transmits: VecDeque::from([settings]),
             settled: false,
             peer_limit: BASE_MESSAGE,
+            blockwise: false,
             began: now,
             heard: now,
             partial: None,
+            begun: 0,
             asked: None,
             is_over: false,
         }
     }
 
-    /// Takes what came.
+    /// Takes what came; with [`Framing::Length`].
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         if self.is_over {
             return;
@@ -140,11 +158,7 @@ impl Link {
             match self.next_frame() {
                 Ok(Some(frame)) => {
                     complete = true;
-                    self.asked = None;
-                    match Message::decode_stream(&frame, self.config.max_token) {
-                        Ok(message) => self.take(message),
-                        Err(fault) => self.end(End::Malformed(fault), None),
-                    }
+                    self.take_frame(&frame);
                 }
                 Ok(None) => break,
                 Err(end) => self.end(end, None),
@@ -155,6 +169,29 @@ impl Link {
             (false, true) => Some(now),
             (false, false) => self.partial.or(Some(now)),
         };
+    }
+
+    /// Takes a message that came; with [`Framing::Carrier`].
+    pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
+        self.handle_begin(now, frame.len());
+        (self.begun, self.partial) = (0, None);
+        if !self.is_over {
+            self.take_frame(frame);
+        }
+    }
+
+    /// Something came, and of a message that is not whole so many bytes have come or are announced, or there is none; with
+    /// [`Framing::Carrier`].
+    pub fn handle_begin(&mut self, now: Instant, length: usize) {
+        if self.is_over {
+            return;
+        }
+        self.heard = now;
+        self.begun = length;
+        self.partial = (length > 0).then(|| self.partial.unwrap_or(now));
+        if length > self.limit() {
+            self.end(End::TooLong, None);
+        }
     }
 
     /// Does what is due.
@@ -171,7 +208,7 @@ impl Link {
             self.end(End::Silent, None);
         } else if self.asked.is_none() && now >= self.heard + self.config.ask_after {
             self.asked = Some(now);
-            self.transmits.push_back(signal::ping(Token::default()).encode_stream());
+            self.transmits.push_back(self.config.framing.encode(&signal::ping(Token::default())));
         }
     }
 
@@ -201,7 +238,7 @@ impl Link {
 
     /// How many bytes the message will have whose begin has come: no more than the limit.
     pub fn expected(&self) -> usize {
-        frame_length(&self.buffer).ok().flatten().unwrap_or(0).min(self.limit())
+        frame_length(&self.buffer).ok().flatten().unwrap_or(self.begun).min(self.limit())
     }
 
     fn limit(&self) -> usize {
@@ -224,6 +261,14 @@ impl Link {
         }
     }
 
+    fn take_frame(&mut self, frame: &[u8]) {
+        self.asked = None;
+        match self.config.framing.decode(frame, self.config.max_token) {
+            Ok(message) => self.take(message),
+            Err(fault) => self.end(End::Malformed(fault), None),
+        }
+    }
+
     fn take(&mut self, message: Message) {
         // An empty message keeps a connection open, and says nothing (RFC 8323 section 3.4).
         if message.code == Code::EMPTY {
@@ -240,12 +285,15 @@ impl Link {
             return self.events.push_back(LinkEvent::Message(message));
         }
         match Signal::of(&message) {
-            Ok(Signal::Settings { max_message, .. }) => {
+            Ok(Signal::Settings { max_message, blockwise }) => {
                 self.settled = true;
                 if let Some(limit) = max_message {
                     self.peer_limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 }
-                self.events.push_back(LinkEvent::Settled(self.peer_limit));
+                self.blockwise |= blockwise;
+                let bert = self.blockwise && self.peer_limit > BASE_MESSAGE;
+                self.events
+                    .push_back(LinkEvent::Settled(StreamLimits { max_message: self.peer_limit, bert }));
             }
             Ok(Signal::Ping { token, custody }) => self.events.push_back(LinkEvent::Ping { token, custody }),
             Ok(Signal::Pong) => {}
@@ -258,13 +306,14 @@ impl Link {
 
     /// It is over by our choice: the peer is told why.
     fn end(&mut self, end: End, bad_setting: Option<u16>) {
-        self.transmits.push_back(signal::abort(end.why(), bad_setting).encode_stream());
+        self.transmits.push_back(self.config.framing.encode(&signal::abort(end.why(), bad_setting)));
         self.over(end);
     }
 
     fn over(&mut self, end: End) {
         self.is_over = true;
         self.buffer = BytesMut::new();
+        self.begun = 0;
         self.events.push_back(LinkEvent::Ended(end));
     }
 }

@@ -1,12 +1,13 @@
-//! Messages on a stream (RFC 8323 section 3.2): a length, code, token, options and payload; neither version, type nor id. Not
-//! here: what a connection says about itself ([`signal`]), its life ([`link`]), requests and responses (the endpoint).
+//! Messages on a stream (RFC 8323 sections 3.2 and 4.2): a length, code, token, options and payload; neither version, type nor id.
+//! Not here: what a connection says about itself ([`signal`]), its life ([`link`]), frames of WebSocket, requests and responses
+//! (the endpoint).
 
 mod link;
 pub mod signal;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-pub use link::{End, Link, LinkConfig, LinkEvent};
+pub use link::{End, Link, LinkConfig, LinkEvent, StreamLimits};
 
 use crate::message::{Fault, Reader, put_body, put_extended, read_body, split};
 use crate::{Code, Message, Options, Token, Type};
@@ -15,6 +16,77 @@ use crate::{Code, Message, Options, Token, Type};
 pub const BASE_MESSAGE: usize = 1152;
 /// The most that stands before a token: length and its extension, code, and two bytes of RFC 8974.
 const LONGEST_HEAD: usize = 8;
+
+/// What keeps the messages of a connection apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// The length that each begins with: TCP and TLS (RFC 8323 section 3.2).
+    Length,
+    /// What carries them: WebSocket, each of whose messages is one of ours. The length is 0 (section 4.2).
+    Carrier,
+}
+
+impl Framing {
+    /// The message as it goes over such a connection: its type and id are left out.
+    pub fn encode(self, message: &Message) -> Bytes {
+        let mut body = BytesMut::new();
+        put_body(&mut body, &message.options, &message.payload);
+        let token = message.token.as_bytes();
+        let (token_nibble, token_rest) = split(token.len());
+        let mut out = BytesMut::with_capacity(LONGEST_HEAD + token.len() + body.len());
+        let length = match self {
+            // 32 bits hold all that fits into memory on the systems that this is for.
+            Framing::Length => u32::try_from(body.len()).unwrap_or(u32::MAX),
+            Framing::Carrier => 0,
+        };
+        match length {
+            0..=12 => out.put_u8((length as u8) << 4 | token_nibble),
+            13..=268 => {
+                out.put_u8(13 << 4 | token_nibble);
+                out.put_u8((length - 13) as u8);
+            }
+            269..=65_804 => {
+                out.put_u8(14 << 4 | token_nibble);
+                out.put_u16((length - 269) as u16);
+            }
+            _ => {
+                out.put_u8(15 << 4 | token_nibble);
+                out.put_u32(length - 65_805);
+            }
+        }
+        out.put_u8(message.code.0);
+        put_extended(&mut out, token_nibble, token_rest);
+        out.put_slice(token);
+        out.put_slice(&body);
+        out.freeze()
+    }
+
+    /// Reads a message, which is all of these bytes. `max_token` is the longest token that is taken.
+    ///
+    /// # Errors
+    /// What breaks the format.
+    pub fn decode(self, frame: &[u8], max_token: usize) -> Result<Message, Fault> {
+        let first = *frame.first().ok_or(Fault::Truncated)?;
+        match self {
+            Framing::Length if frame_length(frame)? != Some(frame.len()) => return Err(Fault::Truncated),
+            Framing::Carrier if first >> 4 != 0 => return Err(Fault::Length),
+            _ => {}
+        }
+        let mut reader = Reader { bytes: frame, at: extension(first) + 1 };
+        let code = Code(reader.byte().ok_or(Fault::Truncated)?);
+        if matches!(code.class(), 1 | 6) {
+            return Err(Fault::Code);
+        }
+        let length = match reader.extended(first & 0x0f) {
+            Ok(length) if length <= max_token => length,
+            Err(Fault::Truncated) => return Err(Fault::Truncated),
+            _ => return Err(Fault::TokenLength),
+        };
+        let token = Token::new(reader.take(length)?);
+        let (options, payload) = read_body(&Bytes::copy_from_slice(&frame[reader.at..]))?;
+        Ok(Message::streamed(code, token, options, payload))
+    }
+}
 
 /// How long the message is that begins there, in bytes; none while that cannot be told.
 ///
@@ -56,54 +128,12 @@ impl Message {
     /// # Errors
     /// What breaks the format.
     pub fn decode_stream(frame: &[u8], max_token: usize) -> Result<Message, Fault> {
-        if frame_length(frame)? != Some(frame.len()) {
-            return Err(Fault::Truncated);
-        }
-        // There is a first byte, or it had no length.
-        let first = frame.first().copied().unwrap_or_default();
-        let mut reader = Reader { bytes: frame, at: extension(first) + 1 };
-        let code = Code(reader.byte().ok_or(Fault::Truncated)?);
-        if matches!(code.class(), 1 | 6) {
-            return Err(Fault::Code);
-        }
-        let length = reader.extended(first & 0x0f)?;
-        if length > max_token {
-            return Err(Fault::TokenLength);
-        }
-        let token = Token::new(reader.take(length)?);
-        let (options, payload) = read_body(&Bytes::copy_from_slice(&frame[reader.at..]))?;
-        Ok(Message { kind: Type::NonConfirmable, code, mid: 0, token, options, payload })
+        Framing::Length.decode(frame, max_token)
     }
 
     /// The message as it goes over a stream: its type and id are left out.
     pub fn encode_stream(&self) -> Bytes {
-        let mut body = BytesMut::new();
-        put_body(&mut body, &self.options, &self.payload);
-        let token = self.token.as_bytes();
-        let (token_nibble, token_rest) = split(token.len());
-        let mut out = BytesMut::with_capacity(LONGEST_HEAD + token.len() + body.len());
-        // 32 bits hold all that fits into memory on the systems that this is for.
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        match length {
-            0..=12 => out.put_u8((length as u8) << 4 | token_nibble),
-            13..=268 => {
-                out.put_u8(13 << 4 | token_nibble);
-                out.put_u8((length - 13) as u8);
-            }
-            269..=65_804 => {
-                out.put_u8(14 << 4 | token_nibble);
-                out.put_u16((length - 269) as u16);
-            }
-            _ => {
-                out.put_u8(15 << 4 | token_nibble);
-                out.put_u32(length - 65_805);
-            }
-        }
-        out.put_u8(self.code.0);
-        put_extended(&mut out, token_nibble, token_rest);
-        out.put_slice(token);
-        out.put_slice(&body);
-        out.freeze()
+        Framing::Length.encode(self)
     }
 
     /// A message for a stream.
@@ -139,6 +169,9 @@ mod tests {
             let frame = message.encode_stream();
             assert_eq!(&frame[..head.len()], head, "{body}");
             assert_eq!(frame_length(&frame), Ok(Some(frame.len())));
+            let framed = Framing::Carrier.encode(&message);
+            assert_eq!((framed[0], &framed[1..]), (0x02, &frame[extension(frame[0]) + 1..]));
+            assert_eq!(Framing::Carrier.decode(&framed, 8).as_ref(), Ok(&message));
             assert_eq!(Message::decode_stream(&frame, 8), Ok(message));
             for cut in 0..frame.len().min(9) {
                 assert!(matches!(frame_length(&frame[..cut]), Ok(None | Some(_))), "{body} at {cut}");
@@ -169,6 +202,11 @@ mod tests {
         assert_eq!(refused(&[0x00, 0x01, 0x00]), Fault::Truncated, "more than one message");
         assert_eq!(frame_length(&[]), Ok(None));
         assert_eq!(frame_length(&[0xf0, 0xff, 0xff, 0xff, 0xff, 0x01]), Ok(Some(0xffff_ffff + 65_805 + 6)));
+        let framed = |frame: &[u8]| Framing::Carrier.decode(frame, 8).unwrap_err();
+        assert_eq!(framed(&[]), Fault::Truncated);
+        assert_eq!(framed(&[0x10, 0x01, 0x01]), Fault::Length);
+        assert_eq!(framed(&[0x0f, 0x01]), Fault::TokenLength);
+        assert_eq!(framed(&[0x00, 0x01, 0xff]), Fault::EmptyPayload);
         // An empty message is one, and means nothing (section 3.4).
         assert_eq!(Message::decode_stream(&[0, 0], 8).map(|message| message.code), Ok(Code::EMPTY));
     }

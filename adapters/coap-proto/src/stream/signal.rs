@@ -80,11 +80,12 @@ impl Signal {
     }
 }
 
-/// Our settings: the longest message that we take, bytes. Block-Wise-Transfer is not in them, because with it and so long
-/// messages we had to take blocks of any size (section 6).
+/// Our settings: the longest message that we take, bytes, and that we know transfers in blocks, BERT when it is over 1152
+/// (section 6).
 pub fn settings(max_message: u32) -> Message {
     let mut options = Options::new();
     options.set_uint(MAX_MESSAGE_SIZE, max_message);
+    options.push(BLOCK_WISE_TRANSFER, Bytes::new());
     signal(CSM, Token::default(), options, "")
 }
 
@@ -131,7 +132,7 @@ mod tests {
             let frame = message.encode_stream();
             Signal::of(&Message::decode_stream(&frame, 8).unwrap()).unwrap()
         };
-        assert_eq!(of(settings(70_000)), Signal::Settings { max_message: Some(70_000), blockwise: false });
+        assert_eq!(of(settings(70_000)), Signal::Settings { max_message: Some(70_000), blockwise: true });
         assert_eq!(of(ping(token.clone())), Signal::Ping { token: token.clone(), custody: false });
         assert_eq!((of(pong(token, true)), of(release())), (Signal::Pong, Signal::Release));
         assert_eq!(of(abort("why", Some(7))), Signal::Abort);

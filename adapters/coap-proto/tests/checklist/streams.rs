@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coap_proto::stream::{End, Link, LinkConfig, LinkEvent, signal};
+use coap_proto::stream::{End, Framing, Link, LinkConfig, LinkEvent, StreamLimits, signal};
 use coap_proto::{
     Code, Config, Endpoint, Event, Fault, Message, Options, Request, Response, Token, Type, number,
 };
 
 const SETTINGS: &[u8] = &[0x00, 0xe1];
+
+fn settled_at(max_message: usize, bert: bool) -> LinkEvent {
+    LinkEvent::Settled(StreamLimits { max_message, bert })
+}
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -20,7 +24,7 @@ fn settled() -> (Link, Instant) {
     let mut link = Link::new(now, LinkConfig { max_message: 2000, ..LinkConfig::default() });
     assert_eq!(sent(&mut link), [signal::settings(2000)]);
     link.handle_bytes(now, SETTINGS);
-    assert_eq!(link.poll_event(), Some(LinkEvent::Settled(1152)));
+    assert_eq!(link.poll_event(), Some(settled_at(1152, false)));
     (link, now)
 }
 
@@ -118,7 +122,7 @@ fn rfc8323_5_3_1_max_message_size_is_heeded_by_both_sides() {
     let (mut link, now) = settled();
     link.handle_bytes(now, &signal::settings(70_000).encode_stream());
     link.handle_bytes(now, SETTINGS);
-    assert_eq!(events(&mut link), [LinkEvent::Settled(70_000), LinkEvent::Settled(70_000)]);
+    assert_eq!(events(&mut link), [settled_at(70_000, true), settled_at(70_000, true)]);
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn rfc8323_5_2_critical_options_must_be_understood() {
     };
     let (mut link, now) = settled();
     link.handle_bytes(now, &csm(10));
-    assert_eq!(events(&mut link), [LinkEvent::Settled(1152)], "elective");
+    assert_eq!(events(&mut link), [settled_at(1152, false)], "elective");
     link.handle_bytes(now, &csm(259));
     assert_eq!(events(&mut link), [LinkEvent::Ended(End::NotUnderstood)]);
     let abort = &sent(&mut link)[0];
@@ -188,6 +192,86 @@ fn rfc8323_a_message_that_trickles_in_ends_the_connection() {
     assert_eq!(events(&mut link), []);
 }
 
+/// The same over WebSocket.
+fn framed() -> (Link, Instant) {
+    let now = Instant::now();
+    let config = LinkConfig { framing: Framing::Carrier, max_message: 2000, ..LinkConfig::default() };
+    let mut link = Link::new(now, config);
+    assert_eq!(sent_framed(&mut link), [signal::settings(2000)]);
+    link.handle_frame(now, SETTINGS);
+    assert_eq!(link.poll_event(), Some(settled_at(1152, false)));
+    (link, now)
+}
+
+fn sent_framed(link: &mut Link) -> Vec<Message> {
+    let bytes = std::iter::from_fn(|| link.poll_transmit());
+    bytes.map(|bytes| Framing::Carrier.decode(&bytes, 8).unwrap()).collect()
+}
+
+#[test]
+fn rfc8323_4_2_a_frame_is_a_message_and_has_its_length() {
+    let (mut link, now) = framed();
+    let get = message(Code::GET, b"a", "/time", b"");
+    link.handle_frame(now, &Framing::Carrier.encode(&get));
+    link.handle_frame(now, &Framing::Carrier.encode(&signal::release()));
+    assert_eq!(events(&mut link), [LinkEvent::Message(get.clone()), LinkEvent::Released]);
+    for (frame, fault) in [
+        (&get.encode_stream()[..], Fault::Length),
+        (&[], Fault::Truncated),
+        (&[0x01, 0x01], Fault::Truncated),
+        (&[0x00, 0x01, 0xff], Fault::EmptyPayload),
+    ] {
+        let (mut link, now) = framed();
+        link.handle_frame(now, frame);
+        assert_eq!(events(&mut link), [LinkEvent::Ended(End::Malformed(fault))], "{frame:x?}");
+        assert_eq!(sent_framed(&mut link)[0].code, signal::ABORT);
+        link.handle_frame(now, SETTINGS);
+        link.handle_begin(now, 5000);
+        assert_eq!((events(&mut link), link.expected()), (vec![], 0), "it is over");
+    }
+    let mut link = Link::new(now, LinkConfig { framing: Framing::Carrier, ..LinkConfig::default() });
+    link.handle_frame(now, &[0x00, 0xe2]);
+    assert_eq!(events(&mut link), [LinkEvent::Ended(End::Unsettled)], "settings come first here, too");
+}
+
+#[test]
+fn rfc8323_4_2_limits_are_those_of_other_streams() {
+    let (mut link, now) = framed();
+    let most = message(Code::POST, b"", "/", &[7; 1997]);
+    let frame = Framing::Carrier.encode(&most);
+    assert_eq!(frame.len(), 2000);
+    link.handle_begin(now, 2000);
+    assert_eq!(link.expected(), 2000);
+    link.handle_frame(now, &frame);
+    assert_eq!((events(&mut link), link.expected()), (vec![LinkEvent::Message(most)], 0));
+    // What is announced is enough.
+    for whole in [true, false] {
+        let (mut link, now) = framed();
+        match whole {
+            true => link.handle_frame(now, &[0; 2001]),
+            false => link.handle_begin(now, 2001),
+        }
+        assert_eq!(events(&mut link), [LinkEvent::Ended(End::TooLong)]);
+        assert_eq!(sent_framed(&mut link)[0].code, signal::ABORT);
+    }
+    // One that trickles in, with messages of the carrier's own between its parts.
+    let (mut link, now) = framed();
+    for second in 0..30 {
+        link.handle_timeout(now + seconds(second));
+        link.handle_begin(now + seconds(second), 10 + second as usize);
+    }
+    link.handle_timeout(now + seconds(30));
+    assert_eq!(events(&mut link), [LinkEvent::Ended(End::Slow)]);
+    // Something of the carrier's own is a sign of life, and no message.
+    let (mut link, now) = framed();
+    link.handle_begin(now + seconds(200), 0);
+    assert_eq!(link.next_timeout(), Some(now + seconds(500)));
+    link.handle_timeout(now + seconds(500));
+    assert_eq!(sent_framed(&mut link)[0].code, signal::PING);
+    link.handle_timeout(now + seconds(530));
+    assert_eq!(events(&mut link), [LinkEvent::Ended(End::Silent)]);
+}
+
 #[test]
 fn rfc8323_5_5_and_5_6_release_and_abort() {
     let (mut link, now) = settled();
@@ -220,7 +304,14 @@ impl Behind {
             number += 1;
             number
         };
-        Self { endpoint: Endpoint::new(Config { stream: true, ..Config::default() }, now, random), now }
+        Self {
+            endpoint: Endpoint::new(
+                Config { stream: Some(Framing::Length), ..Config::default() },
+                now,
+                random,
+            ),
+            now,
+        }
     }
 
     fn feed(&mut self, message: Message) -> Vec<Message> {
@@ -298,8 +389,6 @@ fn rfc8323_options_mean_what_they_do_elsewhere() {
     for (message, code) in [
         (with(9999, b""), Code::BAD_OPTION),
         (with(number::PROXY_URI, b"coap://x"), Code::PROXYING_NOT_SUPPORTED),
-        // BERT, which we have not announced.
-        (with(number::BLOCK1, &[7]), Code::BAD_REQUEST),
     ] {
         let sent = behind.feed(message);
         assert_eq!(sent.iter().map(|sent| sent.code).collect::<Vec<_>>(), [code]);
@@ -326,7 +415,7 @@ fn rfc8323_6_a_body_goes_in_one_message_or_in_blocks() {
     let rest = behind.feed(next);
     assert_eq!((rest[0].payload.len(), rest[0].options.uint(number::BLOCK2)), (176, Some(1 << 4 | 6)));
     for (limit, length) in [(500, 256), (100, 64), (5000, 1200)] {
-        behind.endpoint.set_message_limit(1, limit);
+        behind.endpoint.set_stream_limits(1, StreamLimits { max_message: limit, bert: false });
         let part = behind.answer(get(b"a"), long(1200));
         assert_eq!(part.payload.len(), length);
         assert!(part.encode_stream().len() <= limit);
@@ -339,6 +428,124 @@ fn rfc8323_6_a_body_goes_in_one_message_or_in_blocks() {
     assert_eq!(behind.feed(block.clone())[0].code, Code::CONTINUE);
     block.options.set_uint(number::BLOCK1, 1 << 4 | 2);
     assert_eq!(behind.request(block).1.body.len(), 128);
+}
+
+#[test]
+fn rfc8323_6_several_blocks_are_known_by_two_settings() {
+    let (mut link, now) = settled();
+    let mut csm = |max_message: Option<u32>, blockwise: bool| {
+        let mut message = Message { options: Options::new(), ..signal::settings(1) };
+        if let Some(bytes) = max_message {
+            message.options.set_uint(2, bytes);
+        }
+        if blockwise {
+            message.options.push(4, "");
+        }
+        link.handle_bytes(now, &message.encode_stream());
+        link.poll_event().unwrap()
+    };
+    assert_eq!(csm(None, true), settled_at(1152, false));
+    assert_eq!(csm(Some(1153), false), settled_at(1153, true), "the other one was said before");
+    assert_eq!(csm(Some(1152), false), settled_at(1152, false));
+    assert!(signal::settings(5000).options.has(4), "ours");
+}
+
+#[test]
+fn rfc8323_6_several_blocks_go_down_in_one_message() {
+    let mut behind = Behind::new();
+    behind.endpoint.set_stream_limits(1, StreamLimits { max_message: 5000, bert: true });
+    let body: Vec<u8> = (0..10_000_u32).map(|n| (n / 7) as u8).collect();
+    let get = |num: u32, szx: u32| {
+        let mut get = message(Code::GET, b"a", "/long", b"");
+        get.options.set_uint(number::BLOCK2, num << 4 | szx);
+        get
+    };
+    let first = behind.answer(message(Code::GET, b"a", "/long", b""), Response::content(0, body.clone()));
+    assert_eq!((first.options.uint(number::BLOCK2), first.payload.len()), (Some(0b1111), 4096));
+    assert_eq!(first.options.uint(number::SIZE2), Some(10_000));
+    let mut fetched = first.payload.to_vec();
+    for (num, more, length) in [(4, true, 4096), (8, false, 1808)] {
+        let next = behind.feed(get(num, 7)).remove(0);
+        let value = num << 4 | if more { 0b1111 } else { 0b0111 };
+        assert_eq!((next.options.uint(number::BLOCK2), next.payload.len()), (Some(value), length));
+        assert!(next.encode_stream().len() <= 5000);
+        fetched.extend_from_slice(&next.payload);
+    }
+    assert!(fetched == body);
+    // Whoever wants less gets it; and who has not said that it takes more gets one at a time.
+    let one = behind.feed(get(4, 6)).remove(0);
+    assert_eq!((one.options.uint(number::BLOCK2), one.payload.len()), (Some(4 << 4 | 0b1110), 1024));
+    assert_eq!(behind.feed(get(10, 7))[0].code, Code::BAD_REQUEST, "there is no such block");
+    behind.endpoint.set_stream_limits(1, StreamLimits { max_message: 5000, bert: false });
+    let one = behind.feed(get(4, 7)).remove(0);
+    assert_eq!((one.options.uint(number::BLOCK2), one.payload.len()), (Some(4 << 4 | 0b1110), 1024));
+}
+
+#[test]
+fn rfc8323_6_several_blocks_come_up_in_one_message() {
+    let mut behind = Behind::new();
+    let post = |num: u32, more: bool, length: usize| {
+        let mut post = message(Code::POST, b"a", "/t/d1", &vec![num as u8; length]);
+        post.options.set_uint(number::BLOCK1, num << 4 | if more { 0b1111 } else { 0b0111 });
+        post
+    };
+    for (num, length) in [(0, 3072), (3, 1024)] {
+        let answer = behind.feed(post(num, true, length)).remove(0);
+        let wanted = (Code::CONTINUE, Some(num << 4 | 0b1111));
+        assert_eq!((answer.code, answer.options.uint(number::BLOCK1)), wanted);
+    }
+    let last = behind.answer(post(4, false, 1500), Response::new(Code::CHANGED));
+    assert_eq!((last.code, last.options.uint(number::BLOCK1)), (Code::CHANGED, Some(4 << 4 | 0b0111)));
+    assert_eq!(behind.request(post(0, false, 70_000)).1.body.len(), 70_000, "all of it at once");
+    for (bad, code) in [
+        (post(0, true, 1500), Code::BAD_REQUEST),
+        (post(0, true, 0), Code::BAD_REQUEST),
+        (post(2, true, 1024), Code::REQUEST_ENTITY_INCOMPLETE),
+        (post(0, false, (1 << 20) + 1), Code::REQUEST_ENTITY_TOO_LARGE),
+        (post(0, true, (1 << 20) + 1024), Code::REQUEST_ENTITY_TOO_LARGE),
+    ] {
+        assert_eq!(behind.feed(bad)[0].code, code);
+    }
+    // Over several messages, too, no more than a body may have.
+    assert_eq!(behind.feed(post(0, true, 1 << 20))[0].code, Code::CONTINUE);
+    assert_eq!(behind.feed(post(1024, false, 1))[0].code, Code::REQUEST_ENTITY_TOO_LARGE);
+    assert_eq!(behind.endpoint.held().upload_bytes, 0);
+}
+
+#[test]
+fn rfc8323_6_our_client_sends_and_takes_several_blocks_in_one_message() {
+    let mut client = Behind::new();
+    client.endpoint.set_stream_limits(1, StreamLimits { max_message: 5000, bert: true });
+    let body: Vec<u8> = (0..10_000_u32).map(|n| (n / 7) as u8).collect();
+    let request = Request::new(Code::POST, "/long").with_body(42, body.clone());
+    client.endpoint.request(client.now, 1, request).unwrap();
+    let mut sent = client.sent().remove(0);
+    let mut uploaded = Vec::new();
+    let answer = |sent: &Message, code: Code, number: u16, value: u32, body: &[u8]| {
+        let mut answer = message(code, sent.token.as_bytes(), "", body);
+        answer.options = Options::new();
+        answer.options.set_uint(number, value);
+        answer
+    };
+    for (num, more, length) in [(0, true, 4096), (4, true, 4096), (8, false, 1808)] {
+        let value = num << 4 | if more { 0b1111 } else { 0b0111 };
+        assert_eq!((sent.options.uint(number::BLOCK1), sent.payload.len()), (Some(value), length));
+        assert!(sent.encode_stream().len() <= 5000);
+        uploaded.extend_from_slice(&sent.payload);
+        let next = match more {
+            true => answer(&sent, Code::CONTINUE, number::BLOCK1, value, b""),
+            false => answer(&sent, Code::CONTENT, number::BLOCK2, 0b1111, &body[..8192]),
+        };
+        sent = client.feed(next).remove(0);
+    }
+    assert!(uploaded == body);
+    assert_eq!(sent.options.uint(number::BLOCK2), Some(8 << 4 | 7));
+    let last = answer(&sent, Code::CONTENT, number::BLOCK2, 8 << 4 | 7, &body[8192..]);
+    assert_eq!(client.feed(last), []);
+    match client.endpoint.poll_event() {
+        Some(Event::Response { response, .. }) => assert!(response.body[..] == body[..]),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -390,7 +597,7 @@ fn rfc8323_7_observation_without_order_or_acknowledgements() {
 #[test]
 fn rfc8323_a_peer_that_has_gone_leaves_nothing() {
     let mut behind = Behind::new();
-    behind.endpoint.set_message_limit(1, 64);
+    behind.endpoint.set_stream_limits(1, StreamLimits { max_message: 64, bert: false });
     let (id, _) = behind.request(message(Code::GET, b"a", "/long", b""));
     behind.endpoint.respond(behind.now, id, Response::content(0, vec![7; 3000])).unwrap();
     behind.sent();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coap_proto::stream::LinkConfig;
+use coap_proto::stream::{Framing, LinkConfig};
 use edge::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -50,9 +50,13 @@ pub(super) struct Guest {
 }
 
 impl Door {
-    pub(super) fn new(tls: Option<Tls>, api: CoapApi, incoming: mpsc::Sender<Incoming>) -> Self {
+    pub(super) fn new(
+        (tls, framing): (Option<Tls>, Framing),
+        api: CoapApi,
+        incoming: mpsc::Sender<Incoming>,
+    ) -> Self {
         let max_message = u32::try_from(api.body_limit() + HEAD).unwrap_or(u32::MAX);
-        let link = LinkConfig { max_message, ..LinkConfig::default() };
+        let link = LinkConfig { framing, max_message, ..LinkConfig::default() };
         let room = Arc::new(Semaphore::new(ROOM));
         Self { tls, api, incoming, room, link, guests: Mutex::default() }
     }

@@ -15,15 +15,15 @@ pub enum Fate {
     Refused,
     /// Its address has as many as it may have.
     RefusedAddress,
-    /// TLS came to no agreement.
+    /// TLS or WebSocket came to no agreement.
     HandshakeFailed,
-    /// TLS did not come to its end in time.
+    /// TLS or WebSocket did not come to its agreement in time.
     HandshakeTimedOut,
     /// The peer closed it.
     Closed,
     /// The peer aborted it.
     Aborted,
-    /// What came is no CoAP.
+    /// What came is no CoAP, or no frame that a device may send.
     Malformed,
     /// A message over the limit.
     TooLong,
@@ -105,11 +105,11 @@ impl From<End> for Fate {
     }
 }
 
-/// What was counted over TCP and TLS.
+/// What was counted over TCP, TLS and WebSocket.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StreamStats {
-    /// Of CoAP: over TCP, and over TLS.
-    pub coap: [CarriedStats; 2],
+    /// Of CoAP: over TCP, over TLS, and over WebSocket on each of the two.
+    pub coap: [CarriedStats; 4],
     /// Connections, by what became of them.
     pub fates: [u64; Fate::ALL.len()],
     /// Connections now.

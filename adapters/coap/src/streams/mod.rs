@@ -1,10 +1,12 @@
-//! CoAP over TCP and TLS (RFC 8323): connections around one endpoint for streams. [`serve_streams`] is one task that takes what
-//! connections hand it, and a task for each connection. Not here: bytes ([`connection`]), who may connect ([`door`]), TLS
-//! ([`tls`]), WebSocket.
+//! CoAP over TCP, TLS and WebSocket (RFC 8323): connections around one endpoint for streams. [`serve_streams`] is one task that
+//! takes what connections hand it, and a task for each connection. Not here: bytes ([`connection`]), who may connect ([`door`]),
+//! TLS ([`tls`]), WebSocket ([`handshake`], [`frames`]).
 
 mod connection;
 mod door;
 mod fate;
+mod frames;
+mod handshake;
 pub(crate) mod tls;
 
 use std::collections::HashMap;
@@ -13,7 +15,7 @@ use std::time::Instant;
 
 use bridge_core::ports::BoxFuture;
 use bytes::Bytes;
-use coap_proto::stream::signal;
+use coap_proto::stream::{Framing, StreamLimits, signal};
 use coap_proto::{Config, Endpoint, Message, Token, Transmit};
 use edge::Tasks;
 use tokio::net::TcpListener;
@@ -52,8 +54,8 @@ enum What {
         outgoing: mpsc::Sender<Bytes>,
         certificate: Option<[u8; 32]>,
     },
-    /// Its peer takes messages of so many bytes.
-    Settled(usize),
+    /// What its peer takes.
+    Settled(StreamLimits),
     Message(Message),
     Ping {
         token: Token,
@@ -66,24 +68,36 @@ enum What {
 }
 
 /// Serves on a listener until `closing` begins, then until every request has its answer or the grace is over. With TLS, when it
-/// is given.
-pub async fn serve_streams(listener: TcpListener, tls: Option<Tls>, api: CoapApi, mut closing: Closing) {
-    let is_secure = tls.is_some();
-    let seed = random::derive(api.seed(), if is_secure { b'T' } else { b't' });
-    let mut config = Config { stream: true, ..config(&api) };
+/// is given, and over WebSocket when that is the framing.
+pub async fn serve_streams(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    framing: Framing,
+    api: CoapApi,
+    mut closing: Closing,
+) {
+    let (kind, purpose) = match (framing, tls.is_some()) {
+        (Framing::Length, false) => (0, b't'),
+        (Framing::Length, true) => (1, b'T'),
+        (Framing::Carrier, false) => (2, b'w'),
+        (Framing::Carrier, true) => (3, b'W'),
+    };
+    let seed = random::derive(api.seed(), purpose);
+    let mut config = Config { stream: Some(framing), ..config(&api) };
     config.limits.pending = PENDING;
     let endpoint = Endpoint::new(config, Instant::now(), random::numbers(seed));
     let carrier = Streams {
         connections: HashMap::new(),
         leaving: Vec::new(),
         gone: Vec::new(),
-        is_secure,
+        framing,
+        kind,
         api: api.clone(),
     };
     let (mut work, mut finished) = Work::new(api.clone(), endpoint, carrier);
     let (incoming, mut handed) = mpsc::channel(WAITING);
     let connections = Tasks::default();
-    let door = Arc::new(Door::new(tls, api, incoming));
+    let door = Arc::new(Door::new((tls, framing), api, incoming));
     let accepting = tokio::spawn(door.accept(listener, connections.clone()));
     loop {
         work.go_on();
@@ -136,7 +150,7 @@ fn take_one(work: &mut Work<Streams>, Incoming { connection: id, what }: Incomin
     }
     match what {
         What::Opened { .. } => {}
-        What::Settled(limit) => work.endpoint.set_message_limit(id, limit),
+        What::Settled(limits) => work.endpoint.set_stream_limits(id, limits),
         What::Message(message) => work.endpoint.handle_message(now, id, message),
         What::Ping { token, custody } => {
             let custody = custody && !work.endpoint.has_pending(&id);
@@ -154,7 +168,9 @@ struct Streams {
     leaving: Vec<ConnectionId>,
     /// Those that are no more, and that the endpoint has still to forget.
     gone: Vec<ConnectionId>,
-    is_secure: bool,
+    framing: Framing,
+    /// Which of the [`StreamStats`] are theirs.
+    kind: usize,
     api: CoapApi,
 }
 
@@ -166,7 +182,7 @@ struct Connection {
 
 impl Streams {
     fn put(&mut self, id: ConnectionId, message: &Message) {
-        self.carry(Transmit { peer: id, payload: message.encode_stream() });
+        self.carry(Transmit { peer: id, payload: self.framing.encode(message) });
     }
 
     fn drop_connection(&mut self, id: ConnectionId) {
@@ -188,7 +204,8 @@ impl Carrier for Streams {
 
     fn carry(&mut self, message: Transmit<ConnectionId>) {
         let Some(connection) = self.connections.get(&message.peer) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = connection.outgoing.try_send(message.payload) {
+        let bytes = frames::on_wire(self.framing, message.payload);
+        if let Err(mpsc::error::TrySendError::Full(_)) = connection.outgoing.try_send(bytes) {
             // Its peer asks and does not read.
             self.api.fates().count(Fate::SlowReader);
             self.drop_connection(message.peer);
@@ -239,6 +256,6 @@ impl Carrier for Streams {
     }
 
     fn report(&self, api: &CoapApi, endpoint: &Endpoint<ConnectionId>, observers: usize) {
-        api.set_streamed_stats(self.is_secure, CarriedStats { endpoint: endpoint.stats(), observers });
+        api.set_streamed_stats(self.kind, CarriedStats { endpoint: endpoint.stats(), observers });
     }
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use coap_proto::stream::Framing;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -12,9 +13,6 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-
-/// What the protocol is called in a handshake (RFC 8323 section 8.2).
-const PROTOCOL: &[u8] = b"coap";
 
 /// What a TLS listener is made of, each in PEM form (RFC 7468).
 pub struct TlsPem<'a> {
@@ -45,11 +43,12 @@ pub enum TlsError {
 pub struct Tls(TlsAcceptor);
 
 impl Tls {
-    /// TLS 1.2 and 1.3. A device may show a certificate when there are authorities for that, and need not.
+    /// TLS 1.2 and 1.3, with the protocol's name as clients with that framing know it (RFC 8323 sections 8.2 and 8.4). A device may
+    /// show a certificate when there are authorities for that, and need not.
     ///
     /// # Errors
     /// When something of it cannot be used.
-    pub fn new(pem: &TlsPem<'_>) -> Result<Self, TlsError> {
+    pub fn new(pem: &TlsPem<'_>, framing: Framing) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
@@ -69,7 +68,11 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes())
             .map_err(|error| TlsError::Pem("key", error.to_string()))?;
         let mut config = builder.with_single_cert(certificates("certificate", pem.certificates)?, key)?;
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        let protocol: &[u8] = match framing {
+            Framing::Length => b"coap",
+            Framing::Carrier => b"http/1.1",
+        };
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
@@ -102,7 +105,7 @@ mod tests {
     fn what_is_no_pem_is_refused() {
         let told = |certificates, key| {
             let pem = TlsPem { certificates, key, client_authorities: None };
-            Tls::new(&pem).err().unwrap().to_string()
+            Tls::new(&pem, Framing::Length).err().unwrap().to_string()
         };
         let block = |kind: &str| format!("-----BEGIN {kind}-----\nczNjcjN0\n-----END {kind}-----\n");
         let (certificate, key) = (block("CERTIFICATE"), block("PRIVATE KEY"));

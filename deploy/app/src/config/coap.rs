@@ -1,4 +1,4 @@
-//! `[coap]`: devices that speak CoAP over UDP, DTLS, TCP or TLS. Not here: tokens and keys of devices, which are in the store;
+//! `[coap]`: devices that speak CoAP over UDP, DTLS, TCP, TLS or WebSocket. Not here: tokens and keys of devices, which are in the store;
 //! codecs of raw payloads, which are those of `[devices_api]`.
 
 use std::net::SocketAddr;
@@ -20,6 +20,10 @@ const DTLS: &str = "{ listen = \"0.0.0.0:5684\", node = 0 }";
 const TCP: &str = "0.0.0.0:5683";
 const TLS: &str = "{ listen = \"0.0.0.0:5684\", cert_file = \"coap.pem\", key_file = \"coap.key\", client_ca_file = \"devices-ca.pem\" }";
 
+/// The ports of aiocoap: those that belong to `coap+ws` and `coaps+ws` are those of HTTP (RFC 8323 sections 8.3 and 8.4).
+const WS: &str = "0.0.0.0:8683";
+const WSS: &str = "{ listen = \"0.0.0.0:8684\", cert_file = \"coap.pem\", key_file = \"coap.key\", client_ca_file = \"devices-ca.pem\" }";
+
 /// `[coap]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coap {
@@ -37,9 +41,13 @@ pub struct Coap {
     pub tcp: Option<SocketAddr>,
     /// Over TLS; none: not served.
     pub tls: Option<CoapTls>,
+    /// Address and TCP port of WebSocket over plain TCP; none: not served.
+    pub ws: Option<SocketAddr>,
+    /// WebSocket over TLS; none: not served.
+    pub wss: Option<CoapTls>,
 }
 
-/// `coap.tls`.
+/// `coap.tls` and `coap.wss`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoapTls {
     /// Address and TCP port.
@@ -72,6 +80,8 @@ impl Default for Coap {
             dtls: None,
             tcp: None,
             tls: None,
+            ws: None,
+            wss: None,
         }
     }
 }
@@ -79,7 +89,8 @@ impl Default for Coap {
 impl Coap {
     /// Whether it is served at all.
     pub fn is_served(&self) -> bool {
-        self.enabled || self.dtls.is_some() || self.tcp.is_some() || self.tls.is_some()
+        let is_streamed = self.tcp.or(self.ws).is_some() || self.tls.as_ref().or(self.wss.as_ref()).is_some();
+        self.enabled || self.dtls.is_some() || is_streamed
     }
 
     pub(super) fn read(section: Section<'_>, surroundings: &Surroundings<'_>) -> Self {
@@ -93,6 +104,8 @@ impl Coap {
             dtls: section.optional("dtls", |field| Dtls::read(field.section()?)),
             tcp: section.optional("tcp", |field| field.parse(parse_listen)),
             tls: section.optional("tls", |field| CoapTls::read(field.section()?, surroundings)),
+            ws: section.optional("ws", |field| field.parse(parse_listen)),
+            wss: section.optional("wss", |field| CoapTls::read(field.section()?, surroundings)),
         };
         if coap.enabled && coap.dtls.as_ref().is_some_and(|dtls| dtls.listen == coap.listen) {
             section.refuse("dtls", "coap.listen and coap.dtls.listen cannot be the same address");
@@ -105,8 +118,9 @@ impl Coap {
         let default = Self::default();
         sheet.table(
             "coap",
-            "Devices that speak CoAP over UDP (POST /t/ID?t=TOKEN), DTLS, TCP or TLS. They and their tokens are those of devices_api \
-             (integration \"http\"). UDP and TCP are not encrypted: use them in networks that you trust, or DTLS and TLS.",
+            "Devices that speak CoAP over UDP (POST /t/ID?t=TOKEN), DTLS, TCP, TLS or WebSocket. They and their tokens are those of \
+             devices_api (integration \"http\"). UDP, TCP and ws are not encrypted: use them in networks that you trust, or DTLS, TLS and \
+             wss.",
         );
         sheet.explained("enabled", &default.enabled.to_string(), "Whether it is served over plain UDP.");
         sheet.explained(
@@ -138,6 +152,17 @@ impl Coap {
             "Over TLS (coaps+tcp), also when enabled is false. PEM files, which are read at the start: the certificate with its chain, \
              its key, and, if devices may show certificates that are enrolled for them, who has signed those (optional). Default: not \
              served.",
+        );
+        sheet.explained(
+            "ws",
+            &quoted(WS),
+            "IP address and port of CoAP over WebSocket (coap+ws) at /.well-known/coap, also when enabled is false. Default: not \
+             served.",
+        );
+        sheet.explained(
+            "wss",
+            WSS,
+            "Over WebSocket and TLS (coaps+ws), with files as those of tls. Default: not served.",
         );
     }
 }

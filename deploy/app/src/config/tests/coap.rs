@@ -23,9 +23,17 @@ fn streams_are_served_beside_datagrams_or_without_them() {
     assert_eq!((config.listen.port(), config.client_authorities), (5684, None));
     let config = parse(&tls(&format!("{both}, client_ca_file = \"ca.pem\""))).unwrap().coap.tls.unwrap();
     assert!(config.client_authorities.is_some());
+    assert!(parse("[coap]\nws = \"[::]:8683\"").unwrap().coap.is_served());
+    let wss = tls(both).replace("tls =", "wss =");
+    assert!(parse(&wss).unwrap().coap.is_served());
+    let equal = format!("{}\n{}", tls(both), wss.trim_start_matches("[coap]\n"));
     for (text, wanted) in [
+        (equal, "coap.tls.listen and coap.wss.listen cannot be the same"),
         (tls(""), "coap.tls.cert_file: is missing"),
         (tls(", cert_file = \"client.pem\""), "coap.tls.key_file: is missing"),
+        ("[coap]\nwss = { listen = \"[::]:8684\" }".into(), "coap.wss.cert_file: is missing"),
+        ("[coap]\nws = \"/coap\"".into(), "coap.ws: must be an IP address and a port"),
+        ("[coap]\nws = \"[::]:7\"\ntcp = \"[::]:7\"".into(), "coap.tcp and coap.ws cannot be the same"),
         ("[coap]\ntcp = \"5683\"".into(), "coap.tcp: must be an IP address and a port"),
         (format!("{}\ntcp = \"[::]:5684\"", tls(both)), "coap.tcp and coap.tls.listen cannot be the same"),
         ("[coap]\ntcp = \"127.0.0.1:7\"\n[http]\nlisten = \"127.0.0.1:7\"".into(), "cannot be the same"),

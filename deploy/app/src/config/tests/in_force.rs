@@ -34,6 +34,8 @@ fn the_template_means_the_defaults_commented_out_and_in_force() {
     expected.coap.dtls = in_force.coap.dtls.clone();
     expected.coap.tcp = in_force.coap.tcp;
     expected.coap.tls = in_force.coap.tls.clone();
+    expected.coap.ws = in_force.coap.ws;
+    expected.coap.wss = in_force.coap.wss.clone();
     expected.admin.tokens = in_force.admin.tokens.clone();
     expected.devices_api.codec = Some("cayenne".into());
     assert_eq!((in_force.gateways.len(), in_force.gateways[0].rate), (1, None));
