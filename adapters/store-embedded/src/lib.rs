@@ -17,16 +17,18 @@ mod tests;
 mod twins;
 mod vault;
 mod writer;
+mod young;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bridge_core::ports::{BoxFuture, StoreError, StoreResult};
 use rusqlite::Connection;
 
 use crate::reader::Readers;
 use crate::writer::{Session, Writer};
+use crate::young::Young;
 
 /// The name of the database in the data directory.
 pub const FILE: &str = "bridge.db";
@@ -69,6 +71,7 @@ pub enum OpenError {
 pub struct EmbeddedStore {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
+    young: Arc<Mutex<Young>>,
     _lock: Option<Arc<File>>,
 }
 
@@ -99,10 +102,13 @@ impl EmbeddedStore {
         sqlite::create_private_file(&path).map_err(io(&path))?;
         let store = |source| OpenError::Store { path: path.clone(), source };
         let connection = sqlite::open_for_writing(&path, max_bytes).map_err(store)?;
+        let young = dedup::young(&connection).map_err(|error| store(sqlite::store_error(&error)))?;
+        let young = Arc::new(Mutex::new(young));
         let readers = Readers::open(&path).map_err(store)?;
         Ok(Self {
-            writer: Arc::new(Writer::start(Session::new(connection))),
+            writer: Arc::new(Writer::start(Session::new(connection, young.clone()))),
             readers: Arc::new(readers),
+            young,
             _lock: lock,
         })
     }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The steps from an empty file to the schema of today; the number of those that were taken is `PRAGMA user_version`.
 /// A step that was released never changes.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     include_str!("schema.sql"),
     include_str!("schema_archive.sql"),
     include_str!("schema_commands.sql"),
@@ -21,6 +21,7 @@ const STEPS: [&str; 9] = [
     include_str!("schema_vault.sql"),
     include_str!("schema_subscriptions.sql"),
     include_str!("schema_lives.sql"),
+    include_str!("schema_seen_log.sql"),
 ];
 /// Statements that a connection keeps compiled: more than there are.
 const STATEMENTS: usize = 128;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use bridge_core::ports::{Dedup, Outbox, OutboxEntry, Registry, StoreError};
 use bridge_core::testing::{block_on, contract};
+use bridge_core::{MessageId, Timestamp};
 use rusqlite::Connection;
 
 use super::*;
@@ -63,13 +64,51 @@ fn a_store_of_an_earlier_version_is_brought_up_to_date() {
     earlier.execute("INSERT INTO seen VALUES (zeroblob(16), 7000)", []).unwrap();
     drop(earlier);
     let store = open(folder.path());
-    let since = bridge_core::Timestamp::from_seconds(7).unwrap();
-    assert!(block_on(Dedup::seen(&store, bridge_core::MessageId::from_bytes([0; 16]), since)).unwrap());
+    let since = Timestamp::from_seconds(7).unwrap();
+    assert!(block_on(Dedup::seen(&store, MessageId::from_bytes([0; 16]), since)).unwrap());
     block_on(contract::archive(&store));
     block_on(contract::credentials(&store));
     block_on(contract::subscriptions(&store));
     block_on(contract::twins(&store));
     block_on(contract::vault(&store));
+}
+
+#[test]
+fn message_ids_are_known_while_they_are_sorted_in_and_over_a_reopen() {
+    let id = |number: u64| {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+        MessageId::from_bytes(bytes)
+    };
+    let at = |number: u64| Timestamp::from_seconds(i64::try_from(number / 1000).unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let log = || {
+        let count = Connection::open(folder.path().join(FILE)).unwrap();
+        count.query_row("SELECT count(*) FROM seen_log", [], |row| row.get::<_, u64>(0)).unwrap()
+    };
+    for batch in 0..120 {
+        let ids: Vec<_> = (batch * 1000..(batch + 1) * 1000).map(|number| (id(number), at(number))).collect();
+        block_on(store.remember(&ids)).unwrap();
+        assert!(log() <= 66_000, "it is bounded");
+        if [10, 40, 41, 100].contains(&batch) {
+            drop(store);
+            store = open(folder.path());
+        }
+        for number in (0..(batch + 1) * 1000).step_by(4999) {
+            assert!(block_on(store.seen(id(number), at(number))).unwrap(), "{number} after batch {batch}");
+        }
+        assert!(!block_on(store.seen(id((batch + 1) * 1000), at(0))).unwrap());
+    }
+    assert!(log() < 120_000, "some are sorted in");
+    let recent = block_on(store.recent(at(119_000), 2000)).unwrap();
+    assert_eq!(recent.len(), 1000);
+    let recent = block_on(store.recent(at(0), 2500)).unwrap();
+    assert!(recent.len() == 2500 && recent.iter().all(|(_, time)| *time >= at(117_000)));
+    assert_eq!(block_on(store.forget(at(119_000))).unwrap(), 119_000);
+    assert_eq!(block_on(store.recent(at(0), 200_000)).unwrap().len(), 1000);
+    drop(store);
+    assert_eq!(block_on(open(folder.path()).recent(at(0), 200_000)).unwrap().len(), 1000);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use bridge_core::ports::{StoreError, StoreResult};
 use futures_channel::oneshot;
 use rusqlite::{Connection, params};
 
+use crate::dedup::lock;
 use crate::outbox::{OPEN_COMMANDS, meta};
 use crate::sqlite::store_error;
+use crate::young::Young;
 
 /// Jobs that may wait.
 const QUEUE: usize = 8192;
@@ -36,6 +38,7 @@ pub(crate) struct Session {
     connection: Connection,
     /// Commands that were opened in this transaction, less those that are over.
     opened: Cell<i64>,
+    young: Arc<Mutex<Young>>,
 }
 
 impl Deref for Session {
@@ -46,8 +49,13 @@ impl Deref for Session {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, opened: Cell::new(0) }
+    pub(crate) fn new(connection: Connection, young: Arc<Mutex<Young>>) -> Self {
+        Self { connection, opened: Cell::new(0), young }
+    }
+
+    /// The message ids that are in the log only.
+    pub(crate) fn young(&self) -> &Mutex<Young> {
+        &self.young
     }
 
     /// One more command is open, or one less.
@@ -62,12 +70,13 @@ impl Session {
 
     /// Undoes what was done by something that fails.
     pub(crate) fn savepoint<T>(&self, job: impl FnOnce(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let opened = self.opened.get();
+        let (opened, staged) = (self.opened.get(), lock(&self.young).staged());
         self.prepare_cached("SAVEPOINT job")?.execute([])?;
         let result = job(self);
         if result.is_err() {
             self.prepare_cached("ROLLBACK TO job")?.execute([])?;
             self.opened.set(opened);
+            lock(&self.young).unstage(staged);
         }
         self.prepare_cached("RELEASE job")?.execute([])?;
         result
@@ -179,6 +188,7 @@ fn commit(session: &Session, group: impl Iterator<Item = Job>, commits: &AtomicU
     } else {
         begun.and(session.settle()).and_then(|()| run("COMMIT")).map_err(|error| store_error(&error))
     };
+    lock(&session.young).settle(committed.is_ok());
     match &committed {
         Ok(()) => drop(commits.fetch_add(1, Relaxed)),
         Err(error) => {
