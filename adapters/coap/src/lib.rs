@@ -7,8 +7,9 @@ mod answer;
 mod api;
 mod carrier;
 mod commands;
+mod identity;
+mod keys;
 mod observe;
-mod psk;
 mod random;
 mod resource;
 mod saved;
@@ -22,6 +23,7 @@ mod work;
 
 pub use api::{CarriedStats, CoapApi, Parts};
 pub use coap_proto::Stats;
+pub use keys::{DtlsKey, DtlsKeyError, DtlsPem, raw_public_key};
 pub use secure::{Associations, SecureStats};
 pub use server::{Closing, serve, serve_secure};
 pub use settings::Settings;

@@ -26,7 +26,9 @@ mod store;
 pub mod tryout;
 mod twins;
 
-pub use ::coap::{Closing, CoapApi, serve as serve_coap, serve_streams as serve_coap_streams};
+pub use ::coap::{
+    Closing, CoapApi, raw_public_key, serve as serve_coap, serve_streams as serve_coap_streams,
+};
 pub use assemble::{App, mqtt_hub, operator_token_path};
 pub use clock::SystemClock;
 pub use coap::tls as coap_tls;
