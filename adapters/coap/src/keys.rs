@@ -106,7 +106,7 @@ mod tests {
             DtlsKey::new(&DtlsPem { key, certificates, client_authorities }).err()
         };
         assert_eq!(made(key, Some(certificate), Some(authority)), None);
-        assert_eq!(made(fixture!("bridge-sec1.key"), None, None), None);
+        assert_eq!(made(fixture!("device.key"), None, None), None);
         for bad in [fixture!("p384.key"), certificate, ""] {
             assert_eq!(made(bad, None, None), Some(DtlsKeyError::Key));
         }
