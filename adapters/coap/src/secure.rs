@@ -87,9 +87,7 @@ impl Secure {
     /// A server with the associations that were saved, as far as they can be opened.
     pub(crate) fn new(now: Instant, api: CoapApi, made_of: Associations) -> Self {
         let Associations { node, seed, saved, key } = made_of;
-        let config = config(node);
-        let unix = u64::try_from(api.now().as_millis()).unwrap_or_default();
-        let server = Server::new(config, now, Duration::from_millis(unix), random::bytes(seed));
+        let server = Server::new(config(node), now, unix(&api), random::bytes(seed));
         let Ok(mut dtls) = server else { unreachable!("the settings are those that are tested") };
         dtls.set_credential(key.map(|key| key.0));
         let mut restored = Vec::new();
@@ -169,6 +167,11 @@ impl Secure {
             self.dtls.confirm_address(session);
         }
     }
+}
+
+/// The time since 1970.
+fn unix(api: &CoapApi) -> Duration {
+    Duration::from_millis(u64::try_from(api.now().as_millis()).unwrap_or_default())
 }
 
 /// The defaults, but no session is resumed: whose key is taken away is to have nothing that is still good. And who offers
@@ -267,6 +270,8 @@ impl Carrier for Secure {
 
 impl Datagrams for Secure {
     fn take(&mut self, now: Instant, _: &mut Endpoint<SessionId>, from: SocketAddr, datagram: &[u8]) {
+        // A gateway without a battery for its clock gets the time from the network, later.
+        self.dtls.set_clock(now, unix(&self.api));
         self.dtls.handle_datagram(now, from, datagram);
     }
 

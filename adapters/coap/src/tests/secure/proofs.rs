@@ -98,6 +98,17 @@ async fn who_is_not_believed_looks_like_one_who_is_nobody() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_held_against_the_clock_of_now() {
+    let secure = Secure::new().await;
+    enrol_as(&secure.world, digest(DEVICE), Proof::Certificate, 3).await;
+    let (mut device, seen) = Device::offer(secure.address, shows(Some(DEVICE), 7)).await;
+    assert!(matches!(seen, Seen::Connected { .. }), "{seen:?}");
+    secure.world.clock.advance(Duration::from_hours(15 * 365 * 24));
+    assert_eq!(Device::offer(secure.address, shows(Some(DEVICE), 7)).await.1, REFUSED);
+    assert_eq!(device.ask(&reading(1)).await.code, Code::CHANGED, "what it made goes on");
+}
+
+#[tokio::test]
 async fn who_offers_a_pre_shared_key_is_asked_for_it() {
     let secure = Secure::new().await;
     let suites = CipherSuite::ALL.map(CipherSuite::code).to_vec();
