@@ -1,4 +1,4 @@
-//! Whose token, certificate or signing key it is: the cache in front of [`Credentials`]. Not here: how a request carries a token (the edges).
+//! Whose token, certificate or key it is: the cache in front of [`Credentials`]. Not here: how a request carries a token (the edges).
 
 use std::sync::{Arc, Mutex};
 
@@ -50,9 +50,25 @@ impl Keyring {
     /// # Errors
     /// When the store does not answer.
     pub async fn of_certificate(&self, fingerprint: [u8; 32]) -> StoreResult<Option<DeviceId>> {
+        Ok(self.certificate(fingerprint).await?.map(|credential| credential.device.clone()))
+    }
+
+    /// The same as a credential: one with [`Proof::Certificate`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn certificate(&self, fingerprint: [u8; 32]) -> StoreResult<Option<Arc<Credential>>> {
         let found = self.find(&TokenDigest::from_bytes(fingerprint)).await?;
-        let found = found.filter(|credential| credential.proof == Proof::Certificate);
-        Ok(found.map(|credential| credential.device.clone()))
+        Ok(found.filter(|credential| credential.proof == Proof::Certificate))
+    }
+
+    /// The raw public key of this fingerprint: a credential with [`Proof::RawPublicKey`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn raw_public_key(&self, fingerprint: [u8; 32]) -> StoreResult<Option<Arc<Credential>>> {
+        let found = self.find(&TokenDigest::from_bytes(fingerprint)).await?;
+        Ok(found.filter(|credential| credential.proof == Proof::RawPublicKey))
     }
 
     /// The signing key of that id: a credential with [`Proof::SigningKey`].
@@ -156,6 +172,7 @@ mod tests {
         for (digest, proof) in [
             (token, Proof::Token),
             (TokenDigest::from_bytes([9; 32]), Proof::Certificate),
+            (TokenDigest::from_bytes([8; 32]), Proof::RawPublicKey),
             (key, Proof::SigningKey(sealed.clone())),
             (psk, Proof::Psk(sealed)),
         ] {
@@ -172,6 +189,9 @@ mod tests {
         assert_eq!(block_on(keyring.signing_key([9; 8])), Ok(None));
         assert_eq!(block_on(keyring.psk(b"d1")).unwrap().unwrap().device, device);
         assert_eq!(block_on(keyring.psk(b"good")), Ok(None));
+        assert_eq!(block_on(keyring.raw_public_key([8; 32])).unwrap().unwrap().device, device);
+        assert_eq!(block_on(keyring.raw_public_key([9; 32])), Ok(None));
+        assert_eq!(block_on(keyring.certificate([8; 32])), Ok(None));
         assert_eq!(block_on(keyring.device(&psk)), Ok(None));
     }
 }

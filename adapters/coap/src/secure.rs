@@ -1,5 +1,5 @@
 //! DTLS between the socket and the endpoint: a peer is an association, wherever its device is, and has proven an identity.
-//! Not here: DTLS (`dtls`), whose key is whose ([`crate::psk`]), how associations are kept over a restart ([`crate::saved`]).
+//! Not here: DTLS (`dtls`), whose identity it is ([`crate::identity`]), how associations are kept over a restart ([`crate::saved`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -9,12 +9,15 @@ use bridge_core::Timestamp;
 use bridge_core::ports::BoxFuture;
 use bytes::Bytes;
 use coap_proto::{Endpoint, Message, Transmit, Type};
-use dtls::{Config, ConnectionIds, Event, Identity, Limits, RequestId, SendError, Server, SessionId};
+use dtls::{
+    CipherSuite, Config, ConnectionIds, Event, Identity, Limits, RequestId, SendError, Server, SessionId,
+};
 use tokio::sync::mpsc;
 
 use crate::api::{CarriedStats, CoapApi};
 use crate::carrier::{Caller, Carrier, Datagrams};
-use crate::psk::{self, Key};
+use crate::identity::{self, Enrolled};
+use crate::keys::DtlsKey;
 use crate::{random, saved};
 
 /// What a DTLS server is made of.
@@ -25,6 +28,8 @@ pub struct Associations {
     pub seed: [u8; 32],
     /// What [`serve_secure`](crate::serve_secure) gave at its last end. It must not be there any more for another start.
     pub saved: Option<Vec<u8>>,
+    /// For devices with raw public keys or certificates; none: they all have pre-shared keys.
+    pub key: Option<DtlsKey>,
 }
 
 /// What was counted behind DTLS.
@@ -54,9 +59,9 @@ pub(crate) struct Secure {
     api: CoapApi,
     proven: HashMap<SessionId, Proven>,
     /// The associations of each identity, the oldest first: a device alone cannot push out the others.
-    of: HashMap<Bytes, VecDeque<SessionId>>,
-    /// The same for identities that shake hands or have; only of those that have a key.
-    proving: HashMap<Bytes, Timestamp>,
+    of: HashMap<Identity, VecDeque<SessionId>>,
+    /// When the credential was made, of identities that shake hands or have; only of those that are enrolled.
+    proving: HashMap<Identity, Timestamp>,
     /// Devices at new addresses, and confirmable messages that went there: their acknowledgements prove the address.
     unconfirmed: HashMap<SessionId, VecDeque<u16>>,
     /// Bounded by the limit of handshakes.
@@ -67,25 +72,24 @@ pub(crate) struct Secure {
 
 /// What an association has shown.
 struct Proven {
-    identity: Bytes,
-    /// When the key was made that it was shown with: another one made later does not show it.
+    identity: Identity,
+    /// When the credential was made that it was shown with: another one made later does not show it.
     created: Timestamp,
 }
 
 struct Found {
     request: RequestId,
-    identity: Bytes,
-    key: Option<Key>,
+    identity: Identity,
+    enrolled: Option<Enrolled>,
 }
 
 impl Secure {
     /// A server with the associations that were saved, as far as they can be opened.
     pub(crate) fn new(now: Instant, api: CoapApi, made_of: Associations) -> Self {
-        let Associations { node, seed, saved } = made_of;
-        let config = config(node);
-        let unix = u64::try_from(api.now().as_millis()).unwrap_or_default();
-        let server = Server::new(config, now, Duration::from_millis(unix), random::bytes(seed));
+        let Associations { node, seed, saved, key } = made_of;
+        let server = Server::new(config(node), now, unix(&api), random::bytes(seed));
         let Ok(mut dtls) = server else { unreachable!("the settings are those that are tested") };
+        dtls.set_credential(key.map(|key| key.0));
         let mut restored = Vec::new();
         if let (Some(saved), Some(keys)) = (saved, api.settings().seal_keys.clone()) {
             match saved::restore(&mut dtls, now, &saved, &keys) {
@@ -108,7 +112,7 @@ impl Secure {
             crowded: 0,
         };
         for (session, created) in restored {
-            if let Some(Identity::Psk(identity)) = secure.dtls.identity(session).cloned() {
+            if let Some(identity) = secure.dtls.identity(session).cloned() {
                 secure.admit(session, identity, created);
             }
         }
@@ -122,14 +126,14 @@ impl Secure {
         saved::save(self.dtls, now, created, &keys, &mut random)
     }
 
-    fn look_up(&self, request: RequestId, identity: Bytes) {
+    fn look_up(&self, request: RequestId, identity: Identity) {
         let (api, found) = (self.api.clone(), self.found.0.clone());
         tokio::spawn(async move {
-            match psk::of(&api, &identity).await {
+            match identity::enrolled(&api, &identity).await {
                 // Without a receiver the server has ended.
-                Ok(key) => drop(found.send(Found { request, identity, key })),
+                Ok(enrolled) => drop(found.send(Found { request, identity, enrolled })),
                 // No answer is no verdict: the handshake comes to no end, and the device begins another one.
-                Err(error) => tracing::warn!(%error, "a key could not be looked up"),
+                Err(error) => tracing::warn!(%error, "an identity could not be looked up"),
             }
         });
     }
@@ -147,7 +151,7 @@ impl Secure {
     }
 
     /// Takes note of an association; the one that has to go for it, when there are too many.
-    fn admit(&mut self, session: SessionId, identity: Bytes, created: Timestamp) -> Option<SessionId> {
+    fn admit(&mut self, session: SessionId, identity: Identity, created: Timestamp) -> Option<SessionId> {
         let all = self.of.entry(identity.clone()).or_default();
         all.push_back(session);
         self.proven.insert(session, Proven { identity, created });
@@ -165,9 +169,18 @@ impl Secure {
     }
 }
 
-/// The defaults, but no session is resumed: whose key is taken away is to have nothing that is still good.
+/// The time since 1970.
+fn unix(api: &CoapApi) -> Duration {
+    Duration::from_millis(u64::try_from(api.now().as_millis()).unwrap_or_default())
+}
+
+/// The defaults, but no session is resumed: whose key is taken away is to have nothing that is still good. And who offers
+/// pre-shared keys has one, while many offer ECDSA without a key for it.
 fn config(node: u8) -> Config {
+    let mut suites = CipherSuite::ALL.to_vec();
+    suites.sort_by_key(|suite| !suite.is_psk());
     Config {
+        suites,
         connection_ids: Some(ConnectionIds { node, ..ConnectionIds::default() }),
         limits: Limits { resumable: 0, ..Limits::default() },
         ..Config::default()
@@ -201,15 +214,13 @@ impl Carrier for Secure {
     fn settle(&mut self, now: Instant, endpoint: &mut Endpoint<SessionId>) {
         while let Some(event) = self.dtls.poll_event() {
             match event {
-                Event::KeyRequest { request, identity } => self.look_up(request, identity),
-                // There are no suites with certificates yet.
-                Event::VerdictRequest { request, .. } => self.dtls.provide_verdict(now, request, false),
+                Event::KeyRequest { request, identity } => self.look_up(request, Identity::Psk(identity)),
+                Event::VerdictRequest { request, identity } => self.look_up(request, identity),
                 Event::Connected { session, identity, replaces, .. } => {
                     if let Some(old) = replaces {
                         self.forget(now, endpoint, old);
                     }
-                    if let Identity::Psk(identity) = identity
-                        && let Some(created) = self.proving.get(&identity).copied()
+                    if let Some(created) = self.proving.get(&identity).copied()
                         && let Some(oldest) = self.admit(session, identity, created)
                     {
                         self.crowded += 1;
@@ -241,7 +252,7 @@ impl Carrier for Secure {
             return Box::pin(std::future::ready(Caller::Revoked));
         };
         let (api, identity, created) = (self.api.clone(), identity.clone(), *created);
-        Box::pin(async move { psk::caller(&api, &identity, created).await })
+        Box::pin(async move { identity::caller(&api, &identity, created).await })
     }
 
     fn revoke(&mut self, now: Instant, endpoint: &mut Endpoint<SessionId>, peer: &SessionId) {
@@ -259,6 +270,8 @@ impl Carrier for Secure {
 
 impl Datagrams for Secure {
     fn take(&mut self, now: Instant, _: &mut Endpoint<SessionId>, from: SocketAddr, datagram: &[u8]) {
+        // A gateway without a battery for its clock gets the time from the network, later.
+        self.dtls.set_clock(now, unix(&self.api));
         self.dtls.handle_datagram(now, from, datagram);
     }
 
@@ -268,12 +281,18 @@ impl Datagrams for Secure {
 
     async fn answered(&mut self) {
         // It has a sender of its own, so that there is always another.
-        let Some(Found { request, identity, key }) = self.found.1.recv().await else { return };
-        match &key {
-            Some(key) => drop(self.proving.insert(identity, key.created)),
+        let Some(Found { request, identity, enrolled }) = self.found.1.recv().await else { return };
+        match (&identity, &enrolled) {
+            (Identity::Psk(_), _) => {
+                let psk = enrolled.as_ref().and_then(|enrolled| enrolled.psk.as_ref());
+                self.dtls.provide_key(Instant::now(), request, psk);
+            }
+            (_, enrolled) => self.dtls.provide_verdict(Instant::now(), request, enrolled.is_some()),
+        }
+        match enrolled {
+            Some(enrolled) => drop(self.proving.insert(identity, enrolled.created)),
             None => drop(self.proving.remove(&identity)),
         }
-        self.dtls.provide_key(Instant::now(), request, key.as_ref().map(|key| &key.psk));
     }
 }
 

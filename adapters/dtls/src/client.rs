@@ -1,4 +1,4 @@
-//! A client for tests: pre-shared keys and raw public keys, Connection IDs both ways, resumption, fragments, and bad manners on request. It takes
+//! A client for tests: pre-shared keys, raw public keys and certificates, Connection IDs both ways, resumption, fragments, and bad manners on request. It takes
 //! and gives datagrams as the server does. Not here: anything that a product should use; it does not defend itself.
 
 use std::collections::VecDeque;
@@ -55,6 +55,8 @@ pub struct Settings {
     pub version: u16,
     /// The private key (P-256) of a device that proves itself by its raw public key, with a suite of ECDSA.
     pub raw_key: Option<[u8; 32]>,
+    /// The DER certificates that it shows instead of that raw public key, its own first.
+    pub chain: Vec<Vec<u8>>,
 }
 
 impl Settings {
@@ -73,6 +75,7 @@ impl Settings {
             resume: None,
             version: VERSION,
             raw_key: None,
+            chain: Vec::new(),
         }
     }
 }
@@ -366,8 +369,11 @@ impl Client {
             return;
         };
         let Ok(public) = key.verifying_key().to_public_key_der() else { return };
+        let mut list = Vec::new();
+        self.settings.chain.iter().for_each(|der| vector(&mut list, 3, der));
+        let shown = if list.is_empty() { public.as_bytes() } else { &list };
         let mut certificate = Vec::new();
-        vector(&mut certificate, 3, public.as_bytes());
+        vector(&mut certificate, 3, shown);
         self.say(kind::CERTIFICATE, &certificate);
         let mut exchange = Vec::new();
         vector(&mut exchange, 1, &ephemeral.public_key().to_sec1_bytes());
@@ -460,6 +466,8 @@ impl Client {
         if self.settings.raw_key.is_some() {
             extension(extension::SUPPORTED_GROUPS, &[0, 2, 0, SECP256R1 as u8]);
             extension(extension::SIGNATURE_ALGORITHMS, &[0, 2, 4, 3]);
+        }
+        if self.settings.raw_key.is_some() && self.settings.chain.is_empty() {
             extension(extension::CLIENT_CERTIFICATE_TYPE, &[1, 2]);
             extension(extension::SERVER_CERTIFICATE_TYPE, &[1, 2]);
         }

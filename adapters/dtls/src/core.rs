@@ -23,7 +23,7 @@ pub(crate) struct Core {
     pub(crate) events: VecDeque<Event>,
     last_request: u64,
     /// A time, and what it is since 1970.
-    clock: (Instant, Duration),
+    pub(crate) clock: (Instant, Duration),
 }
 
 impl Core {

@@ -2,11 +2,11 @@
 //! (RFC 7250). Chains are verified by rustls-webpki, signatures by RustCrypto's p256. Not here: handshake messages.
 
 use bytes::Bytes;
-use p256::PublicKey;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::signature::{Signer, Verifier};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePublicKey};
+use p256::{PublicKey, SecretKey};
 use rustls_pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm, TrustAnchor,
     UnixTime, alg_id,
@@ -49,25 +49,26 @@ pub struct Credential {
 /// Why a credential is no good: the operator's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// Not PKCS#8 DER, or not on P-256.
-    #[error("the private key is not a P-256 key in PKCS#8 form")]
+    /// Neither PKCS#8 nor SEC 1 in DER, or not on P-256.
+    #[error("the private key is not an ECDSA key on P-256 (PKCS#8 or SEC 1)")]
     PrivateKey,
     /// The first certificate is not for the private key.
     #[error("the server's first certificate is malformed or not for its private key")]
     Chain,
-    /// A trust anchor is not a certificate.
-    #[error("a trust anchor is not a DER certificate")]
+    /// A trust anchor is not a certificate, or its key is not on P-256.
+    #[error("a trust anchor is not a DER certificate with an ECDSA key on P-256")]
     TrustAnchor,
 }
 
 impl Credential {
-    /// From a P-256 private key in PKCS#8 DER. By itself it is good for nothing: add a chain and trust anchors, or raw public
+    /// From a P-256 private key in DER, PKCS#8 (RFC 5208) or SEC 1 (RFC 5915). By itself it is good for nothing: add a chain and trust anchors, or raw public
     /// keys, or both.
     ///
     /// # Errors
     /// [`CredentialError::PrivateKey`].
-    pub fn new(pkcs8: &[u8]) -> Result<Credential, CredentialError> {
-        let key = SigningKey::from_pkcs8_der(pkcs8).map_err(|_| CredentialError::PrivateKey)?;
+    pub fn new(key: &[u8]) -> Result<Credential, CredentialError> {
+        let key = SecretKey::from_pkcs8_der(key).or_else(|_| SecretKey::from_sec1_der(key));
+        let key = SigningKey::from(key.map_err(|_| CredentialError::PrivateKey)?);
         let public_key = key.verifying_key().to_public_key_der().map_err(|_| CredentialError::PrivateKey)?;
         let public_key = Bytes::copy_from_slice(public_key.as_bytes());
         Ok(Credential { key, public_key, chain: Vec::new(), anchors: Vec::new(), raw_public_keys: false })
@@ -96,6 +97,12 @@ impl Credential {
         for anchor in anchors {
             let anchor = CertificateDer::from(anchor.as_ref());
             let anchor = anchor_from_trusted_cert(&anchor).map_err(|_| CredentialError::TrustAnchor)?;
+            // It stands there without the head of its SEQUENCE.
+            let key = &anchor.subject_public_key_info[..];
+            let length = u8::try_from(key.len()).map_err(|_| CredentialError::TrustAnchor)?;
+            if !is_public_key(&[&[0x30, length], key].concat()) {
+                return Err(CredentialError::TrustAnchor);
+            }
             self.anchors.push(anchor.to_owned());
         }
         Ok(self)
@@ -149,6 +156,11 @@ impl Credential {
         own.verify_for_usage(&[&EcdsaP256], &self.anchors, &others, time, usage, None, None).ok()?;
         PeerKey::from_der(own.subject_public_key_info().as_ref())
     }
+}
+
+/// Whether that is a public key that a device can prove itself with: P-256, as DER SubjectPublicKeyInfo.
+pub fn is_public_key(der: &[u8]) -> bool {
+    PeerKey::from_der(der).is_some()
 }
 
 /// The public key of a device.

@@ -29,7 +29,7 @@ mod suite;
 mod wire;
 
 pub use config::{Config, ConfigError, ConnectionIds, Limits, Timing};
-pub use credential::{Credential, CredentialError};
+pub use credential::{Credential, CredentialError, is_public_key};
 pub use event::{Closed, Event, Identity, Psk, RequestId, SendError, SessionId, Transmit};
 pub use record::{is_dtls, node_of};
 pub use server::{Held, RestoreError, Restored, Server};

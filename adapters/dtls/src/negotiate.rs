@@ -10,9 +10,9 @@ pub(crate) mod alert {
     pub(crate) const CLOSE_NOTIFY: u8 = 0;
     pub(crate) const UNEXPECTED_MESSAGE: u8 = 10;
     pub(crate) const HANDSHAKE_FAILURE: u8 = 40;
-    pub(crate) const BAD_CERTIFICATE: u8 = 42;
+    /// Of every proof that is not believed: whoever shows it does not learn whether it is known.
+    pub(crate) const CERTIFICATE_UNKNOWN: u8 = 46;
     pub(crate) const ILLEGAL_PARAMETER: u8 = 47;
-    pub(crate) const ACCESS_DENIED: u8 = 49;
     pub(crate) const DECODE_ERROR: u8 = 50;
     pub(crate) const DECRYPT_ERROR: u8 = 51;
     pub(crate) const PROTOCOL_VERSION: u8 = 70;

@@ -18,6 +18,7 @@ const BY_TOKEN: &str = "token";
 const BY_CERTIFICATE: &str = "certificate";
 const BY_SIGNING_KEY: &str = "signing-key";
 const BY_PSK: &str = "psk";
+const BY_RAW_PUBLIC_KEY: &str = "raw-public-key";
 
 impl Credentials for DynamoStore {
     fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
@@ -164,6 +165,7 @@ fn kind(proof: &Proof) -> &'static str {
     match proof {
         Proof::Token => BY_TOKEN,
         Proof::Certificate => BY_CERTIFICATE,
+        Proof::RawPublicKey => BY_RAW_PUBLIC_KEY,
         Proof::SigningKey(_) => BY_SIGNING_KEY,
         Proof::Psk(_) => BY_PSK,
     }
@@ -179,6 +181,7 @@ fn credential(item: &Item) -> StoreResult<Credential> {
     let proof = |text: &str| match text {
         BY_TOKEN => Some(Proof::Token),
         BY_CERTIFICATE => Some(Proof::Certificate),
+        BY_RAW_PUBLIC_KEY => Some(Proof::RawPublicKey),
         BY_SIGNING_KEY => sealed().map(Proof::SigningKey),
         BY_PSK => sealed().map(Proof::Psk),
         _ => None,

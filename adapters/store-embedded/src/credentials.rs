@@ -13,6 +13,7 @@ const TOKEN: &str = "token";
 const CERTIFICATE: &str = "certificate";
 const SIGNING_KEY: &str = "signing-key";
 const PSK: &str = "psk";
+const RAW_PUBLIC_KEY: &str = "raw-public-key";
 
 impl Credentials for EmbeddedStore {
     fn insert<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, StoreResult<bool>> {
@@ -21,6 +22,7 @@ impl Credentials for EmbeddedStore {
             let (kind, sealed) = match &proof {
                 Proof::Token => (TOKEN, None),
                 Proof::Certificate => (CERTIFICATE, None),
+                Proof::RawPublicKey => (RAW_PUBLIC_KEY, None),
                 Proof::SigningKey(sealed) => (SIGNING_KEY, Some(sealed.as_bytes())),
                 Proof::Psk(sealed) => (PSK, Some(sealed.as_bytes())),
             };
@@ -120,6 +122,7 @@ fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
     let proof = |kind: &str| match (kind, &sealed) {
         (TOKEN, None) => Some(Proof::Token),
         (CERTIFICATE, None) => Some(Proof::Certificate),
+        (RAW_PUBLIC_KEY, None) => Some(Proof::RawPublicKey),
         (SIGNING_KEY, Some(sealed)) => Some(Proof::SigningKey(Sealed::from_bytes(sealed.clone()))),
         (PSK, Some(sealed)) => Some(Proof::Psk(Sealed::from_bytes(sealed.clone()))),
         _ => None,

@@ -1,4 +1,4 @@
-//! What devices prove with who they are: tokens, as digests; fingerprints of client certificates; keys that sign and
+//! What devices prove with who they are: tokens, as digests; fingerprints of client certificates and raw public keys; keys that sign and
 //! pre-shared keys, sealed.
 //! Not here: making them (`deploy/`), and the cache in front ([`crate::keyring`]).
 
@@ -66,6 +66,9 @@ pub enum Proof {
     Token,
     /// The device has shown a client certificate: the digest is the SHA-256 fingerprint of its DER form.
     Certificate,
+    /// The device shows in a DTLS handshake that it holds the private key of a raw public key (RFC 7250): the digest is the
+    /// SHA-256 fingerprint of its DER SubjectPublicKeyInfo.
+    RawPublicKey,
     /// The device signs requests with this secret, sealed for the credential's [owner](Credential::owner).
     SigningKey(Sealed),
     /// The device shows in a DTLS handshake that it holds this pre-shared key, sealed for the credential's
@@ -78,7 +81,7 @@ impl Proof {
     pub fn sealed(&self) -> Option<&Sealed> {
         match self {
             Self::SigningKey(sealed) | Self::Psk(sealed) => Some(sealed),
-            Self::Token | Self::Certificate => None,
+            Self::Token | Self::Certificate | Self::RawPublicKey => None,
         }
     }
 }

@@ -277,6 +277,11 @@ pub async fn credentials(store: &dyn Credentials) {
     assert!(store.reseal(&digest, &Sealed::from_bytes(vec![6])).await.unwrap());
     assert_eq!(store.find(&digest).await.unwrap(), Some(psk));
     assert!(store.remove(&digest).await.unwrap());
+    let raw = Credential { proof: Proof::RawPublicKey, ..token("d3", "raw") };
+    assert!(store.insert(&raw).await.unwrap());
+    assert!(!store.reseal(&raw.digest, &Sealed::from_bytes(vec![6])).await.unwrap(), "it is not sealed");
+    assert_eq!(store.find(&raw.digest).await.unwrap().as_ref(), Some(&raw));
+    assert!(store.remove(&raw.digest).await.unwrap());
 
     let mut of_d1 = [first.clone(), second.clone()];
     of_d1.sort_by_key(|credential| credential.digest);
@@ -291,7 +296,7 @@ pub async fn credentials(store: &dyn Credentials) {
     assert_eq!(store.remove_all(&first.device).await.unwrap(), 2);
     assert_eq!(store.remove_all(&first.device).await.unwrap(), 0);
     assert_eq!(store.list(None, None, 9).await.unwrap(), []);
-    assert_eq!(store.version().await.unwrap(), version + 9);
+    assert_eq!(store.version().await.unwrap(), version + 11);
 }
 
 /// Sealed secrets are kept by their names.

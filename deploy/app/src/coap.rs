@@ -135,6 +135,7 @@ fn dtls_metrics(secure: &SecureStats) -> String {
             ("handshake-timed-out", dtls.timed_out),
             ("no-common-suite", dtls.no_common_ground),
             ("wrong-key-or-identity", dtls.wrong_keys),
+            ("certificate-or-raw-key-refused", dtls.certificates_refused),
             ("protocol-error", dtls.protocol_errors + dtls.fragments_refused),
             ("lookup-timed-out", dtls.lookups_timed_out),
             ("retransmitted", dtls.retransmitted),

@@ -1,5 +1,5 @@
-//! CoAP over DTLS with its associations in the data directory while the bridge is not running. Not here: what is in them
-//! (`coap`).
+//! CoAP over DTLS with the bridge's key, and with its associations in the data directory while the bridge is not running. Not here:
+//! what is in them (`coap`).
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::net::UdpSocket;
 
 use crate::assemble::write_private;
-use crate::config::Config;
+use crate::config::{Config, Dtls};
 
 /// In the data directory. A copy of it must never be put back: two starts with the same keys and numbers give secrets away.
 const FILE: &str = "dtls-associations.sealed";
@@ -17,14 +17,15 @@ const FILE: &str = "dtls-associations.sealed";
 /// Serves until `closing`, from the associations of the last end to those of this one.
 ///
 /// # Errors
-/// When the system gives no random numbers. What cannot be read or written costs devices a handshake, and is logged.
+/// When the system gives no random numbers, or keys cannot be used. What cannot be read or written costs devices a handshake, and is logged.
 pub async fn serve(
     socket: UdpSocket,
     api: CoapApi,
-    node: u8,
+    dtls: &Dtls,
     config: &Config,
     closing: Closing,
 ) -> anyhow::Result<()> {
+    let key = dtls.own_key().context("coap.dtls")?;
     let directory = config.bridge.data_dir.clone();
     let saved = take(&directory).unwrap_or_else(|error| {
         tracing::warn!(
@@ -35,7 +36,8 @@ pub async fn serve(
     });
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("no random bytes")?;
-    let saved = ::coap::serve_secure(socket, api, Associations { node, seed, saved }, closing).await;
+    let saved =
+        ::coap::serve_secure(socket, api, Associations { node: dtls.node, seed, saved, key }, closing).await;
     let kept =
         saved.context("they cannot be sealed: see [secrets] keys").and_then(|saved| keep(&directory, &saved));
     if let Err(error) = kept {

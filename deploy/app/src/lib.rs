@@ -27,7 +27,8 @@ pub mod tryout;
 mod twins;
 
 pub use ::coap::{
-    Closing, CoapApi, Framing as CoapFraming, serve as serve_coap, serve_streams as serve_coap_streams,
+    Closing, CoapApi, Framing as CoapFraming, raw_public_key, serve as serve_coap,
+    serve_streams as serve_coap_streams,
 };
 pub use assemble::{App, mqtt_hub, operator_token_path};
 pub use clock::SystemClock;

@@ -117,9 +117,9 @@ async fn start_coap(
     }
     if let Some(dtls) = &config.coap.dtls {
         let socket = bind_udp(dtls.listen, "coap.dtls").await?;
-        let (api, closing, node, config) = (api.clone(), closing(), dtls.node, config.clone());
+        let (api, closing, dtls, config) = (api.clone(), closing(), dtls.clone(), config.clone());
         servers.push(tokio::spawn(async move {
-            if let Err(error) = app::serve_coap_dtls(socket, api, node, &config, closing).await {
+            if let Err(error) = app::serve_coap_dtls(socket, api, &dtls, &config, closing).await {
                 tracing::error!(error = format!("{error:#}"), "CoAP over DTLS is not served");
             }
         }));

@@ -88,7 +88,7 @@ impl Tls {
     }
 }
 
-fn certificates(kind: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(kind: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match found {
         Ok(found) if found.is_empty() => Err(TlsError::Pem(kind, "it holds no certificate".into())),

@@ -1,5 +1,8 @@
-//! Devices behind DTLS with Connection IDs: moved by their NAT, over a restart of the server, without a key any more. Not here:
+//! Devices behind DTLS with Connection IDs: moved by their NAT, over a restart of the server, without a key any more. Those with
+//! certificates and raw public keys are in [`proofs`]. Not here:
 //! handshakes and what can go wrong in them (`dtls`), real clients (`tests/tests/coap_dtls.rs`).
+
+mod proofs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use super::world::World;
 use super::{JSON, decode, post};
 use crate::carrier::{Carrier, Datagrams};
 use crate::secure as carrier;
-use crate::{Associations, Closing, Settings, random, serve_secure};
+use crate::{Associations, Closing, DtlsKey, DtlsPem, Settings, random, serve_secure};
 
 const BOUND: Duration = Duration::from_secs(20);
 const KEY: &[u8] = b"a pre-shared key";
@@ -64,19 +67,34 @@ async fn start(
     let address = socket.local_addr().unwrap();
     let (closing, begins) = watch::channel(false);
     let seed = [2 + u8::from(saved.is_some()); 32];
-    let made_of = Associations { node: 7, seed, saved };
+    let made_of = Associations { node: 7, seed, saved, key: Some(key()) };
     let server = serve_secure(socket, world.api.clone(), made_of, Closing { begins, grace: BOUND });
     (address, closing, tokio::spawn(server))
 }
 
-/// The key of `d1`, made in that second.
+/// The bridge's own, with a certificate, for all kinds of devices.
+fn key() -> DtlsKey {
+    let pem = DtlsPem {
+        key: include_str!("../../../../tests/fixtures/x509/bridge.key"),
+        certificates: Some(include_str!("../../../../tests/fixtures/x509/bridge.pem")),
+        client_authorities: Some(include_str!("../../../../tests/fixtures/x509/ca.pem")),
+    };
+    DtlsKey::new(&pem).unwrap()
+}
+
+/// The pre-shared key of `d1`, made in that second.
 async fn enrol(world: &World, second: i64) {
-    let device = DeviceId::parse("d1").unwrap();
     let digest = TokenDigest::of_psk_identity(b"identity");
-    let owner = Credential::psk_owner(&digest, &device);
+    let owner = Credential::psk_owner(&digest, &DeviceId::parse("d1").unwrap());
     let sealed = seal_keys("one").unwrap().seal(KEY, &owner, [7; 12]).unwrap();
+    enrol_as(world, digest, Proof::Psk(sealed), second).await;
+}
+
+/// A credential of `d1`, made in that second.
+async fn enrol_as(world: &World, digest: TokenDigest, proof: Proof, second: i64) {
+    let device = DeviceId::parse("d1").unwrap();
     let created = Timestamp::from_seconds(second).unwrap();
-    let credential = Credential { digest, proof: Proof::Psk(sealed), device, created };
+    let credential = Credential { digest, proof, device, created };
     assert!(Credentials::insert(&*world.store, &credential).await.unwrap());
     world.api.keyring().refresh().await.unwrap();
 }
@@ -90,12 +108,18 @@ struct Device {
 
 impl Device {
     async fn connect(bridge: SocketAddr) -> Self {
-        let mut offer = Offer::new("identity", KEY);
+        let (device, seen) = Self::offer(bridge, Offer::new("identity", KEY)).await;
+        assert!(matches!(seen, Seen::Connected { .. }));
+        device
+    }
+
+    /// What becomes of its handshake.
+    async fn offer(bridge: SocketAddr, mut offer: Offer) -> (Self, Seen) {
         offer.connection_id = Some(vec![9; 4]);
         let dtls = Client::connect(offer, Instant::now(), random::bytes([9; 32]));
         let mut device = Self { socket: UdpSocket::bind("127.0.0.1:0").await.unwrap(), bridge, dtls };
-        assert!(matches!(device.seen().await, Seen::Connected { .. }));
-        device
+        let seen = device.seen().await;
+        (device, seen)
     }
 
     /// Its NAT gives it another address.
@@ -178,7 +202,7 @@ async fn an_acknowledgement_confirms_a_new_address() {
     enrol(&world, 1).await;
     let (now, [from, to]) =
         (Instant::now(), [5000, 5001].map(|port| SocketAddr::from(([127, 0, 0, 1], port))));
-    let made_of = Associations { node: 7, seed: [2; 32], saved: None };
+    let made_of = Associations { node: 7, seed: [2; 32], saved: None, key: None };
     let mut bridge = carrier::Secure::new(now, world.api.clone(), made_of);
     let mut endpoint = Endpoint::new(Config::default(), now, random::numbers([3; 32]));
     let mut offer = Offer::new("identity", KEY);

@@ -63,7 +63,7 @@ impl Handshake {
         message: &Message,
     ) -> Result<(), Failure> {
         let malformed = Failure::Protocol(alert::DECODE_ERROR);
-        let refused = Failure::Refused(alert::BAD_CERTIFICATE);
+        let refused = Failure::Refused(alert::CERTIFICATE_UNKNOWN);
         let mut reader = Reader(message.body());
         let content = reader.vector(3).filter(|_| reader.is_empty()).ok_or(malformed)?;
         if content.is_empty() {
@@ -111,7 +111,7 @@ impl Handshake {
             .as_ref()
             .zip(signature)
             .is_some_and(|(key, signature)| key.verify(&digest, signature));
-        if proven { Ok(()) } else { Err(Failure::Refused(alert::DECRYPT_ERROR)) }
+        if proven { Ok(()) } else { Err(Failure::Refused(alert::CERTIFICATE_UNKNOWN)) }
     }
 
     pub(super) fn ask_verdict(&mut self, core: &mut Core, now: Instant) {

@@ -258,7 +258,7 @@ impl Handshake {
     pub(crate) fn on_verdict(&mut self, now: Instant, accepted: bool) -> Step {
         self.request = None;
         if !accepted {
-            return Step::Failed(Failure::Refused(alert::ACCESS_DENIED));
+            return Step::Failed(Failure::Refused(alert::CERTIFICATE_UNKNOWN));
         }
         self.expects = Expects::Finished;
         self.arm(now);

@@ -85,6 +85,12 @@ impl Server {
         self.core.credential = credential;
     }
 
+    /// Says again what time `now` is since 1970: the system's clock may have been put right since. Certificates are held against
+    /// it.
+    pub fn set_clock(&mut self, now: Instant, unix: Duration) {
+        self.core.clock = (now, unix);
+    }
+
     /// Takes a datagram from that address. Whatever it holds, it is answered as the RFCs say, or counted and dropped.
     pub fn handle_datagram(&mut self, now: Instant, peer: SocketAddr, datagram: &[u8]) {
         self.core.stats.received += 1;

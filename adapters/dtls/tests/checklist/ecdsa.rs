@@ -1,7 +1,12 @@
-//! Devices that prove themselves by raw public key. Not here: X.509, which real clients prove (`interop`).
+//! Devices that prove themselves by raw public key or certificate. Not here: chains of real clients (`interop`).
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use dtls::client::Settings;
-use dtls::{CipherSuite, Config, Credential, CredentialError, Event, Identity, RequestId};
+use dtls::{CipherSuite, Config, Credential, CredentialError, Event, Identity, RequestId, is_public_key};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::bench::{Bench, address};
 
@@ -11,6 +16,14 @@ const PKCS8: [u8; 35] = [
     0x3d, 3, 1, 7, 4, 0x27, 0x30, 0x25, 2, 1, 1, 4, 0x20,
 ];
 
+/// Certificates, of which [`DEVICE`] ends in 2040 and [`EXPIRED`] has ended.
+const CA: &str = include_str!("../../../../tests/fixtures/x509/ca.pem");
+const BRIDGE: &str = include_str!("../../../../tests/fixtures/x509/bridge.pem");
+const DEVICE: &str = include_str!("../../../../tests/fixtures/x509/device.pem");
+const EXPIRED: &str = include_str!("../../../../tests/fixtures/x509/expired.pem");
+/// Of another authority.
+const STRANGER: &str = include_str!("../../../../tests/fixtures/x509/stranger.pem");
+
 pub(crate) fn credential() -> Credential {
     Credential::new(&[&PKCS8[..], &[9; 32]].concat()).unwrap().with_raw_public_keys()
 }
@@ -19,6 +32,15 @@ pub(crate) fn credential() -> Credential {
 pub(crate) fn device(key: u8) -> Settings {
     let suites = vec![CipherSuite::EcdheEcdsaAes128Ccm8.code()];
     Settings { suites, raw_key: Some([key; 32]), ..Settings::new("", b"") }
+}
+
+/// What of it is in PEM form.
+fn der(pem: &str) -> Bytes {
+    Bytes::from(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec())
+}
+
+fn with_certificates() -> Credential {
+    credential().with_chain(vec![der(BRIDGE)]).unwrap().with_trust_anchors(&[der(CA)]).unwrap()
 }
 
 fn bench() -> Bench {
@@ -48,7 +70,7 @@ fn a_device_proves_its_public_key_and_the_application_decides() {
             bench.server.provide_verdict(bench.now, request, accepted);
             bench.run(&mut [&mut ours]);
             assert_eq!(ours.client.is_connected(), accepted);
-            assert_eq!(ours.alert(), (!accepted).then_some(49));
+            assert_eq!(ours.alert(), (!accepted).then_some(46));
             assert_eq!(bench.server.stats().certificates_refused, u64::from(!accepted));
         }
     }
@@ -71,6 +93,33 @@ fn who_does_not_hold_the_private_key_is_not_asked_about() {
     }
     assert!(bench.events.is_empty());
     assert_eq!((bench.server.held().handshakes, bench.server.stats().completed), (0, 0));
+}
+
+#[test]
+fn a_certificate_is_verified_at_the_time_of_its_handshake() {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    for (later, chain, key, taken) in [
+        (Duration::ZERO, DEVICE, 7, true),
+        (9 * year, DEVICE, 7, true),
+        (20 * year, DEVICE, 7, false),
+        (Duration::ZERO, EXPIRED, 7, false),
+        (Duration::ZERO, STRANGER, 8, false),
+        // Somebody else's certificate.
+        (Duration::ZERO, DEVICE, 8, false),
+    ] {
+        let mut bench = Bench::new(Config::default());
+        bench.server.set_credential(Some(with_certificates()));
+        bench.now += later;
+        let mut ours =
+            bench.connect(Settings { chain: vec![der(chain).to_vec()], ..device(key) }, address(1, 1));
+        if let Some(Event::VerdictRequest { request, identity }) = bench.events.pop() {
+            assert_eq!(identity, Identity::Certificate(der(chain)));
+            bench.server.provide_verdict(bench.now, request, true);
+            bench.run(&mut [&mut ours]);
+        }
+        assert_eq!((ours.client.is_connected(), ours.alert()), (taken, (!taken).then_some(46)), "{later:?}");
+        assert_eq!(bench.server.stats().certificates_refused, u64::from(!taken));
+    }
 }
 
 #[test]
@@ -107,4 +156,12 @@ fn a_credential_is_checked() {
     assert_eq!(credential().with_chain(Vec::new()).err(), Some(CredentialError::Chain));
     assert_eq!(credential().with_trust_anchors(&["none".into()]).err(), Some(CredentialError::TrustAnchor));
     assert_eq!(credential().public_key().len(), 91);
+    for key in [
+        include_str!("../../../../tests/fixtures/x509/bridge.key"),
+        include_str!("../../../../tests/fixtures/x509/device.key"),
+    ] {
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        assert_eq!(Credential::new(key.secret_der()).unwrap().public_key().len(), 91);
+    }
+    assert!(is_public_key(credential().public_key()) && !is_public_key(&der(DEVICE)));
 }

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
+use ::coap::{DtlsKey, DtlsKeyError, DtlsPem};
+
 use super::delivery::rate;
 use super::http::parse_listen;
 use super::reader::{Field, Section};
@@ -14,7 +16,7 @@ use super::units::{format_size, size_range};
 const BODY: RangeInclusive<u64> = 1024..=1 << 20;
 const NODE: RangeInclusive<u64> = 0..=255;
 /// What the template shows: the port that belongs to `coaps` (RFC 7252 section 6.2).
-const DTLS: &str = "{ listen = \"0.0.0.0:5684\", node = 0 }";
+const DTLS: &str = "{ listen = \"0.0.0.0:5684\", node = 0, key_file = \"coap.key\", cert_file = \"coap.pem\", client_ca_file = \"devices-ca.pem\" }";
 
 /// The ports that belong to `coap+tcp` and `coaps+tcp` (RFC 8323 sections 8.1 and 8.2).
 const TCP: &str = "0.0.0.0:5683";
@@ -67,6 +69,12 @@ pub struct Dtls {
     pub listen: SocketAddr,
     /// The first byte of its Connection IDs.
     pub node: u8,
+    /// The bridge's private key, whose public one is shown to devices that know it; none: pre-shared keys alone.
+    pub key: Option<PemFile>,
+    /// The certificates of that key that are shown to other devices, the bridge's own first.
+    pub certificate: Option<PemFile>,
+    /// Who may have signed the certificates that devices show; none: they show none.
+    pub client_authorities: Option<PemFile>,
 }
 
 impl Default for Coap {
@@ -101,7 +109,7 @@ impl Coap {
             body_limit: section
                 .or("body_limit", default.body_limit, |field| usize::try_from(field.size(&BODY)?).ok()),
             rate: rate(&section, "rate"),
-            dtls: section.optional("dtls", |field| Dtls::read(field.section()?)),
+            dtls: section.optional("dtls", |field| Dtls::read(field.section()?, surroundings)),
             tcp: section.optional("tcp", |field| field.parse(parse_listen)),
             tls: section.optional("tls", |field| CoapTls::read(field.section()?, surroundings)),
             ws: section.optional("ws", |field| field.parse(parse_listen)),
@@ -138,8 +146,10 @@ impl Coap {
             "dtls",
             DTLS,
             "Over DTLS with pre-shared keys (device-bridge devices token add ID --psk), also when enabled is false. Needs [secrets] \
-             keys. node is the first byte of its Connection IDs: another one for each bridge behind one address. Default: not \
-             served.",
+             keys. node is the first byte of its Connection IDs: another one for each bridge behind one address. The PEM files are \
+             optional: with key_file, an ECDSA key on P-256, devices may have raw public keys (--raw-public-key); they know the \
+             bridge by that key's public one, or by the certificate of cert_file. With client_ca_file they may have certificates \
+             that it has signed (--certificate). Default: not served.",
         );
         sheet.explained(
             "tcp",
@@ -185,13 +195,45 @@ impl CoapTls {
 }
 
 impl Dtls {
-    fn read(section: Section<'_>) -> Option<Self> {
+    /// What the bridge proves itself with beside pre-shared keys; none without a key.
+    ///
+    /// # Errors
+    /// When it cannot be used. What was read can.
+    pub fn own_key(&self) -> Result<Option<DtlsKey>, DtlsKeyError> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let pem = DtlsPem {
+            key: key.pem.expose(),
+            certificates: self.certificate.as_ref().map(|file| file.pem.expose()),
+            client_authorities: self.client_authorities.as_ref().map(|file| file.pem.expose()),
+        };
+        DtlsKey::new(&pem).map(Some)
+    }
+
+    fn read(section: Section<'_>, surroundings: &Surroundings<'_>) -> Option<Self> {
         let listen =
             section.required("listen", "IP address and UDP port, such as \"0.0.0.0:5684\"", |field| {
                 field.parse(parse_listen)
             });
         let node = section.or("node", 0, |field| field.number(&NODE));
+        let pem = |key, kind| section.optional(key, |field| surroundings.pem_file(field, kind));
+        let key = pem("key_file", "PRIVATE KEY");
+        let (certificate, client_authorities) =
+            (pem("cert_file", "CERTIFICATE"), pem("client_ca_file", "CERTIFICATE"));
+        if section.field("key_file").is_none() {
+            for key in ["cert_file", "client_ca_file"] {
+                section.refuse(key, "needs key_file: the bridge has to prove itself, too");
+            }
+        }
+        let dtls = listen.map(|listen| Self { listen, node, key, certificate, client_authorities });
+        if let Some(Err(error)) = dtls.as_ref().map(Self::own_key) {
+            let key = match error {
+                DtlsKeyError::Key => "key_file",
+                DtlsKeyError::Certificates => "cert_file",
+                DtlsKeyError::Authorities => "client_ca_file",
+            };
+            section.refuse(key, &error.to_string());
+        }
         section.finish();
-        Some(Self { listen: listen?, node })
+        dtls
     }
 }

@@ -90,9 +90,11 @@ fn env(name: &str) -> Option<String> {
 fn file(path: &Path, _limit: usize) -> io::Result<Vec<u8>> {
     match path.strip_prefix("/etc/bridge").ok().and_then(Path::to_str) {
         Some("secrets/farm") => Ok(format!("{SECRET}-farm\n").into_bytes()),
-        Some("ca.pem" | "client.pem" | "client.key" | "coap.pem" | "coap.key" | "devices-ca.pem") => {
-            Ok(PEM.into())
-        }
+        Some("ca.pem" | "client.pem" | "client.key") => Ok(PEM.into()),
+        Some("coap.pem") => Ok(include_bytes!("../../../../tests/fixtures/x509/bridge.pem").into()),
+        Some("coap.key") => Ok(include_bytes!("../../../../tests/fixtures/x509/bridge.key").into()),
+        Some("p384.key") => Ok(include_bytes!("../../../../tests/fixtures/x509/p384.key").into()),
+        Some("devices-ca.pem") => Ok(include_bytes!("../../../../tests/fixtures/x509/ca.pem").into()),
         Some("my-codec.js") => Ok(b"function decodeUplink(input) { return { data: input.bytes } }".into()),
         Some("broken.js") => Ok(b"function decodeUplink(input) {\n  return {".into()),
         Some("other.js") => Ok(b"function convert(input) {}".into()),

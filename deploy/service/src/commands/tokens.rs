@@ -1,5 +1,5 @@
 //! `device-bridge devices token`: add, list, remove tokens of devices that speak HTTP or CoAP, their keys to sign with, their
-//! pre-shared keys, and their client certificates. Works on the store, also while the service runs, which sees a change within a second or two. Not here: devices themselves.
+//! pre-shared keys, and their client certificates and raw public keys. Works on the store, also while the service runs, which sees a change within a second or two. Not here: devices themselves.
 
 use anyhow::{Context, bail};
 use app::config::{Config, Secret};
@@ -25,6 +25,9 @@ pub(crate) enum Tokens {
         /// A pre-shared key for DTLS, instead: prints its identity, a tab and the key; it is kept encrypted ([secrets] keys).
         #[arg(long, conflicts_with_all = ["signing", "certificate"])]
         psk: bool,
+        /// A raw public key for DTLS, instead (ECDSA on P-256): a PEM file, the key in hex digits, or its SHA-256 fingerprint.
+        #[arg(long, value_name = "FILE|HEX", conflicts_with_all = ["signing", "certificate", "psk"])]
+        raw_public_key: Option<String>,
         /// The identity of that key; without it the device's id.
         #[arg(long, value_name = "TEXT", requires = "psk")]
         identity: Option<String>,
@@ -64,13 +67,16 @@ pub(crate) async fn run(
     now: Timestamp,
 ) -> anyhow::Result<bool> {
     match command {
-        Tokens::Add { device, signing, certificate, psk, identity } => {
+        Tokens::Add { device, signing, certificate, psk, raw_public_key, identity } => {
             let device = parse(&device)?;
-            let new = match certificate {
-                Some(certificate) => New::certificate(&certificate)?,
-                None if psk => New::psk(&device, identity.as_deref().unwrap_or(device.as_str()), config)?,
-                None if signing => New::signing_key(&device, config)?,
-                None => New::token()?,
+            let new = match (certificate, raw_public_key) {
+                (Some(certificate), _) => New::certificate(&certificate)?,
+                (None, Some(key)) => New::raw_public_key(&key)?,
+                (None, None) if psk => {
+                    New::psk(&device, identity.as_deref().unwrap_or(device.as_str()), config)?
+                }
+                (None, None) if signing => New::signing_key(&device, config)?,
+                (None, None) => New::token()?,
             };
             add(&device, new, registry, credentials, now).await.map(|()| true)
         }
@@ -143,20 +149,29 @@ impl New {
     fn certificate(given: &str) -> anyhow::Result<Self> {
         let fingerprint = match http_api::fingerprint(given) {
             Ok(fingerprint) => fingerprint,
-            Err(_) => {
-                let text = std::fs::read_to_string(given).with_context(|| {
-                    format!("{given:?} is neither a SHA-256 fingerprint nor a file that can be read")
-                })?;
-                http_api::pem(&text).map_err(|why| anyhow::anyhow!("{given}: {why}"))?
-            }
+            Err(_) => of_file(given, http_api::pem)?,
         };
-        Ok(Self {
-            digest: TokenDigest::from_bytes(fingerprint),
-            proof: Proof::Certificate,
-            secret: None,
-            identity: None,
-        })
+        Ok(Self::shown(fingerprint, Proof::Certificate))
     }
+
+    fn raw_public_key(given: &str) -> anyhow::Result<Self> {
+        let fingerprint = match http_api::fingerprint(given).or_else(|_| app::raw_public_key(given)) {
+            Ok(fingerprint) => fingerprint,
+            Err(_) => of_file(given, app::raw_public_key)?,
+        };
+        Ok(Self::shown(fingerprint, Proof::RawPublicKey))
+    }
+
+    fn shown(fingerprint: [u8; 32], proof: Proof) -> Self {
+        Self { digest: TokenDigest::from_bytes(fingerprint), proof, secret: None, identity: None }
+    }
+}
+
+/// The fingerprint of what is in a file.
+fn of_file(path: &str, fingerprint: fn(&str) -> Result<[u8; 32], &'static str>) -> anyhow::Result<[u8; 32]> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{path:?} is neither a SHA-256 fingerprint nor a file that can be read"))?;
+    fingerprint(&text).map_err(|why| anyhow::anyhow!("{path}: {why}"))
 }
 
 const NO_KEYS: &str =
@@ -218,6 +233,7 @@ async fn add(
             );
         }
         Proof::Certificate => eprintln!("The certificate (id {digest}) is now one of {device}."),
+        Proof::RawPublicKey => eprintln!("The raw public key (id {digest}) is now one of {device}."),
     }
     Ok(())
 }
@@ -296,6 +312,7 @@ fn kind(proof: &Proof) -> &'static str {
     match proof {
         Proof::Token => "token",
         Proof::Certificate => "certificate",
+        Proof::RawPublicKey => "raw-public-key",
         Proof::SigningKey(_) => "signing-key",
         Proof::Psk(_) => "psk",
     }

@@ -50,7 +50,8 @@ fn dtls_needs_a_key_for_keys() {
         "[secrets]\nkeys = [{ env = \"THE_SEAL_KEY\" }]\n[coap]\ndtls = { listen = \"[::]:5684\", node = 7 }";
     let config = parse(text).unwrap();
     let listen = "[::]:5684".parse().unwrap();
-    assert_eq!((config.coap.enabled, config.coap.dtls), (false, Some(Dtls { listen, node: 7 })));
+    let dtls = Dtls { listen, node: 7, key: None, certificate: None, client_authorities: None };
+    assert_eq!((config.coap.enabled, config.coap.dtls), (false, Some(dtls)));
     for (text, wanted) in [
         ("[coap]\ndtls = { listen = \"[::]:5684\" }", "coap.dtls: needs a key under which"),
         ("[coap]\ndtls = { node = 1 }", "coap.dtls.listen: is missing"),
@@ -62,6 +63,39 @@ fn dtls_needs_a_key_for_keys() {
     ] {
         let told = mistakes(text);
         assert!(told.contains(wanted), "{text}: {told}");
+    }
+}
+
+#[test]
+fn dtls_has_a_key_on_p_256() {
+    let dtls = |more: &str| {
+        let keys = "[secrets]\nkeys = [{ env = \"THE_SEAL_KEY\" }]";
+        format!("{keys}\n[coap]\ndtls = {{ listen = \"[::]:5684\", {more} }}")
+    };
+    for more in [
+        "key_file = \"coap.key\"",
+        "key_file = \"coap.key\", cert_file = \"coap.pem\"",
+        "key_file = \"coap.key\", client_ca_file = \"devices-ca.pem\"",
+    ] {
+        let config = parse(&dtls(more)).unwrap().coap.dtls.unwrap();
+        assert!(matches!(config.own_key(), Ok(Some(_))), "{more}");
+    }
+    for (more, wanted) in [
+        ("cert_file = \"coap.pem\"", "coap.dtls.cert_file: needs key_file"),
+        ("client_ca_file = \"devices-ca.pem\"", "coap.dtls.client_ca_file: needs key_file"),
+        ("key_file = \"p384.key\"", "coap.dtls.key_file: must hold an ECDSA private key on P-256"),
+        ("key_file = \"coap.pem\"", "coap.dtls.key_file: the file holds no PRIVATE KEY"),
+        (
+            "key_file = \"coap.key\", cert_file = \"devices-ca.pem\"",
+            "coap.dtls.cert_file: must hold certificates in PEM form, the first one for the private key",
+        ),
+        (
+            "key_file = \"coap.key\", client_ca_file = \"ca.pem\"",
+            "coap.dtls.client_ca_file: must hold certificates of authorities",
+        ),
+    ] {
+        let told = mistakes(&dtls(more));
+        assert!(told.contains(wanted) && told.starts_with("1 mistake"), "{more}: {told}");
     }
 }
 
