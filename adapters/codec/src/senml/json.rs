@@ -11,7 +11,8 @@ use super::record::SenmlError;
 /// Reads the records, in order.
 pub(super) fn read(bytes: &[u8]) -> Result<Pack, SenmlError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let mut reader = Reader { entries: Vec::new(), error: None };
+    // As for moments: see `outcome`.
+    let mut reader = Reader { entries: Vec::with_capacity(1), error: None };
     let read = deserializer.deserialize_any(Records(&mut reader)).and_then(|()| deserializer.end());
     read.map_err(|error| {
         let (line, column) = (error.line(), error.column());
