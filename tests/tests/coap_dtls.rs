@@ -312,6 +312,27 @@ async fn a_certificate_or_raw_public_key_says_which_device_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_common_name_may_say_which_device_it_is() {
+    let bridge = Bridge::new().await;
+    bridge.world.configure("certificate_device = \"common-name\"\n");
+    let _process = bridge.world.start_bridge().await;
+    for program in CLIENTS {
+        let device = certificate(program, "device.pem", "device.key");
+        let answer = bridge.shows(&device, "/telemetry");
+        let before = program == CLIENTS[0];
+        assert!(answer.contains(if before { "c:4.04" } else { "c:2.04" }), "{program}: {answer}");
+        if before {
+            // The device of that name.
+            bridge.world.import(&["d1"]);
+        }
+        wait_until("it is registered", async || bridge.shows(&device, "/telemetry").contains("c:2.04")).await;
+        assert!(bridge.shows(&device, "/t/pump-1").contains("c:4.03"), "{program}");
+        let stranger = bridge.shows(&certificate(program, "stranger.pem", "stranger.key"), "/telemetry");
+        assert!(!stranger.contains("c:2.04") && !alerts(&stranger).is_empty(), "{program}: {stranger}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_not_believed_looks_like_one_who_is_nobody() {
     let bridge = Bridge::new().await;
     let _process = bridge.world.start_bridge().await;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::CoapApi;
 use crate::carrier::Caller;
+use crate::certificate::Shown;
 
 /// A credential that is enrolled.
 pub(crate) struct Enrolled {
@@ -53,20 +54,13 @@ pub(crate) async fn caller(api: &CoapApi, identity: &Identity, created: Timestam
 }
 
 async fn credential(api: &CoapApi, identity: &Identity) -> StoreResult<Option<Arc<Credential>>> {
-    let keyring = api.keyring();
-    let (fingerprint, found) = match identity {
-        Identity::Psk(identity) => return keyring.psk(identity).await,
-        Identity::PublicKey(der) => {
-            let fingerprint = Sha256::digest(der).into();
-            (fingerprint, keyring.raw_public_key(fingerprint).await?)
-        }
-        Identity::Certificate(der) => {
-            let fingerprint = Sha256::digest(der).into();
-            (fingerprint, keyring.certificate(fingerprint).await?)
-        }
+    let found = match identity {
+        Identity::Psk(identity) => return api.keyring().psk(identity).await,
+        Identity::PublicKey(der) => api.keyring().raw_public_key(Sha256::digest(der).into()).await?,
+        Identity::Certificate(der) => Shown::of(der).credential(api).await?,
     };
-    if found.is_none() {
-        let id = TokenDigest::from_bytes(fingerprint);
+    if let (None, Identity::PublicKey(der) | Identity::Certificate(der)) = (&found, identity) {
+        let id = TokenDigest::from_bytes(Sha256::digest(der).into());
         tracing::debug!(%id, "a device has shown a certificate or raw public key that is nobody's");
     }
     Ok(found)

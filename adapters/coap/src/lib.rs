@@ -6,6 +6,7 @@
 mod answer;
 mod api;
 mod carrier;
+mod certificate;
 mod commands;
 mod identity;
 mod keys;
@@ -22,6 +23,7 @@ mod tests;
 mod work;
 
 pub use api::{CarriedStats, CoapApi, Parts};
+pub use certificate::CertificateDevice;
 pub use coap_proto::Stats;
 pub use coap_proto::stream::Framing;
 pub use keys::{DtlsKey, DtlsKeyError, DtlsPem, raw_public_key};

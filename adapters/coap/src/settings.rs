@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bridge_core::seal::SealKeys;
 use edge::RateLimits;
 
+use crate::certificate::CertificateDevice;
+
 /// How the API treats requests.
 #[derive(Default)]
 pub struct Settings {
@@ -13,11 +15,14 @@ pub struct Settings {
     pub rate: Option<RateLimits>,
     /// Opens pre-shared keys, and seals associations; without it nobody can shake hands.
     pub seal_keys: Option<Arc<SealKeys>>,
+    /// Which device has a certificate.
+    pub certificate_device: CertificateDevice,
 }
 
 impl Settings {
     /// So many requests per second for each device; none for no limit.
     pub fn limited_to(requests: Option<u32>) -> Self {
-        Self { rate: requests.and_then(NonZeroU32::new).map(RateLimits::per_second), seal_keys: None }
+        let rate = requests.and_then(NonZeroU32::new).map(RateLimits::per_second);
+        Self { rate, ..Self::default() }
     }
 }

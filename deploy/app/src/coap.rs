@@ -19,7 +19,8 @@ use crate::device_api;
 
 /// What the API shall do.
 pub(crate) fn settings(config: &Config) -> Settings {
-    Settings { seal_keys: config.secrets.seal_keys(), ..Settings::limited_to(config.coap.rate) }
+    let (seal_keys, certificate_device) = (config.secrets.seal_keys(), config.coap.certificate_device);
+    Settings { seal_keys, certificate_device, ..Settings::limited_to(config.coap.rate) }
 }
 
 /// The API, when it is wanted.

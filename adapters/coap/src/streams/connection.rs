@@ -15,6 +15,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use super::door::{Door, Guest};
 use super::frames::{self, Came, Frames};
 use super::{ConnectionId, Fate, Incoming, What, handshake};
+use crate::certificate::Shown;
 
 /// For TLS to come to an agreement, and for WebSocket.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ pub(super) async fn serve(stream: TcpStream, id: ConnectionId, guest: Guest) {
 /// Agrees on WebSocket first, when that is what the door is for.
 async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<Shown>,
     id: ConnectionId,
     door: &Door,
 ) -> Fate {
@@ -66,7 +67,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn run<S: AsyncRead + AsyncWrite>(
     stream: S,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<Shown>,
     behind_handshake: Option<BytesMut>,
     id: ConnectionId,
     door: &Door,

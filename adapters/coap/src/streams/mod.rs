@@ -28,6 +28,7 @@ pub use self::fate::{Fate, StreamStats};
 use self::tls::Tls;
 use crate::api::{CarriedStats, CoapApi};
 use crate::carrier::{Caller, Carrier};
+use crate::certificate::Shown;
 use crate::random;
 use crate::server::{Closing, config};
 use crate::work::Work;
@@ -52,7 +53,7 @@ enum What {
     /// It is there. What is put into `outgoing` is written; without it the connection ends.
     Opened {
         outgoing: mpsc::Sender<Bytes>,
-        certificate: Option<[u8; 32]>,
+        certificate: Option<Shown>,
     },
     /// What its peer takes.
     Settled(StreamLimits),
@@ -177,7 +178,7 @@ struct Streams {
 struct Connection {
     outgoing: mpsc::Sender<Bytes>,
     /// The fingerprint of the certificate that its peer has shown: one that the listener's authority has signed.
-    certificate: Option<[u8; 32]>,
+    certificate: Option<Shown>,
 }
 
 impl Streams {
@@ -234,12 +235,12 @@ impl Carrier for Streams {
     fn handle_timeout(&mut self, _: Instant) {}
 
     fn caller(&self, peer: &ConnectionId) -> BoxFuture<'static, Caller> {
-        let shown = self.connections.get(peer).and_then(|connection| connection.certificate);
-        let Some(fingerprint) = shown else { return Box::pin(std::future::ready(Caller::Unproven)) };
+        let shown = self.connections.get(peer).and_then(|connection| connection.certificate.clone());
+        let Some(shown) = shown else { return Box::pin(std::future::ready(Caller::Unproven)) };
         let api = self.api.clone();
         Box::pin(async move {
-            match api.keyring().of_certificate(fingerprint).await {
-                Ok(Some(device)) => Caller::Device(device),
+            match shown.credential(&api).await {
+                Ok(Some(credential)) => Caller::Device(credential.device.clone()),
                 // Nobody's: its token may still say who it is.
                 Ok(None) => Caller::Unproven,
                 Err(error) => {

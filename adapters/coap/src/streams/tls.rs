@@ -9,10 +9,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::certificate::Shown;
 
 /// What a TLS listener is made of, each in PEM form (RFC 7468).
 pub struct TlsPem<'a> {
@@ -76,15 +77,15 @@ impl Tls {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// A connection after its handshake, with the SHA-256 fingerprint of the certificate that the device has shown.
+    /// A connection after its handshake, with the certificate that the device has shown.
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, Option<[u8; 32]>)> {
+    ) -> io::Result<(TlsStream<TcpStream>, Option<Shown>)> {
         let stream = self.0.accept(stream).await?;
-        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let fingerprint = shown.map(|certificate| Sha256::digest(certificate).into());
-        Ok((stream, fingerprint))
+        let chain = stream.get_ref().1.peer_certificates();
+        let shown = chain.and_then(|chain| chain.first()).map(|certificate| Shown::of(certificate));
+        Ok((stream, shown))
     }
 }
 

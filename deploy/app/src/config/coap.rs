@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use ::coap::{DtlsKey, DtlsKeyError, DtlsPem};
+use ::coap::{CertificateDevice, DtlsKey, DtlsKeyError, DtlsPem};
 
 use super::delivery::rate;
 use super::http::parse_listen;
 use super::reader::{Field, Section};
 use super::secret::{PemFile, Surroundings};
-use super::sheet::{Sheet, quoted};
+use super::sheet::{Sheet, quoted, words};
 use super::units::{format_size, size_range};
 
 const BODY: RangeInclusive<u64> = 1024..=1 << 20;
@@ -26,6 +26,9 @@ const TLS: &str = "{ listen = \"0.0.0.0:5684\", cert_file = \"coap.pem\", key_fi
 const WS: &str = "0.0.0.0:8683";
 const WSS: &str = "{ listen = \"0.0.0.0:8684\", cert_file = \"coap.pem\", key_file = \"coap.key\", client_ca_file = \"devices-ca.pem\" }";
 
+const CERTIFICATE_DEVICE: &[(&str, CertificateDevice)] =
+    &[("fingerprint", CertificateDevice::Fingerprint), ("common-name", CertificateDevice::CommonName)];
+
 /// `[coap]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coap {
@@ -37,6 +40,8 @@ pub struct Coap {
     pub body_limit: usize,
     /// Requests per second of each device; none for no limit.
     pub rate: Option<u32>,
+    /// What of a certificate names the device that shows it, over DTLS or TLS.
+    pub certificate_device: CertificateDevice,
     /// Over DTLS, beside plain UDP or without it; none: not served.
     pub dtls: Option<Dtls>,
     /// Address and TCP port of plain TCP; none: not served.
@@ -85,6 +90,7 @@ impl Default for Coap {
             listen: SocketAddr::from(([0, 0, 0, 0], 5683)),
             body_limit: 64 * 1024,
             rate: None,
+            certificate_device: CertificateDevice::default(),
             dtls: None,
             tcp: None,
             tls: None,
@@ -109,6 +115,9 @@ impl Coap {
             body_limit: section
                 .or("body_limit", default.body_limit, |field| usize::try_from(field.size(&BODY)?).ok()),
             rate: rate(&section, "rate"),
+            certificate_device: section.or("certificate_device", default.certificate_device, |field| {
+                field.one_of(CERTIFICATE_DEVICE)
+            }),
             dtls: section.optional("dtls", |field| Dtls::read(field.section()?, surroundings)),
             tcp: section.optional("tcp", |field| field.parse(parse_listen)),
             tls: section.optional("tls", |field| CoapTls::read(field.section()?, surroundings)),
@@ -142,6 +151,15 @@ impl Coap {
             &format!("The largest body, in blocks or not: {}.", size_range(&BODY)),
         );
         sheet.explained("rate", "0", "Requests per second of each device; 0 for no limit.");
+        sheet.explained(
+            "certificate_device",
+            &quoted("fingerprint"),
+            &format!(
+                "What of a certificate that a client_ca_file has signed names its device: {}. With a common name, which is the \
+                 device's id, nothing is enrolled: use it with a CA of your own, for devices alone.",
+                words(CERTIFICATE_DEVICE)
+            ),
+        );
         sheet.explained(
             "dtls",
             DTLS,
