@@ -59,6 +59,7 @@ mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub use queue::{Queue, Queued, Unread, Waiting};
 pub use settings::{Aws, Settings};
@@ -74,13 +75,33 @@ struct Inner {
     settings: Settings,
     /// Under which number this process owns the outbox; 0: it does not.
     epoch: AtomicU64,
+    conditions_lost: AtomicU64,
+    put_aside: AtomicU64,
+}
+
+/// What a store has met so far, for those who watch it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Writes that did nothing because somebody else had been quicker, or had been there before.
+    pub conditions_lost: u64,
+    /// Values that were too large for their place and were kept beside it.
+    pub put_aside: u64,
 }
 
 impl DynamoStore {
     /// The store in the table that the settings name. Nothing is asked of DynamoDB yet.
     pub fn new(aws: &Aws, settings: Settings) -> Self {
         let client = aws_sdk_dynamodb::Client::from_conf(aws.dynamodb(&settings));
-        Self { inner: Arc::new(Inner { client, settings, epoch: AtomicU64::new(0) }) }
+        let [epoch, conditions_lost, put_aside] = [(); 3].map(|()| AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { client, settings, epoch, conditions_lost, put_aside }) }
+    }
+
+    /// What it has met so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            conditions_lost: self.inner.conditions_lost.load(Relaxed),
+            put_aside: self.inner.put_aside.load(Relaxed),
+        }
     }
 
     /// The name of its table.

@@ -1,6 +1,8 @@
 //! Values too large for an item (400 KB): kept in parts beside it, written before the item and removed after it. Parts of an
 //! item that could not be written stay when it is not known whether it was. Not here: items that hold such values.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use bridge_core::Timestamp;
 use bridge_core::ports::{StoreError, StoreResult};
@@ -90,7 +92,10 @@ impl DynamoStore {
         let written: Result<Vec<_>, _> =
             stream::iter(writes.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await;
         match written {
-            Ok(_) => Ok(claim),
+            Ok(_) => {
+                self.inner.put_aside.fetch_add(1, Relaxed);
+                Ok(claim)
+            }
             Err(error) => {
                 // What could be written is of no use. Should this fail, too, it stays, and nobody ever reads it.
                 let _ = self.drop_claim(&claim).await;

@@ -3,6 +3,7 @@
 //! Not here: what is written.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -234,7 +235,11 @@ impl DynamoStore {
         Ok(match written.await? {
             // Somebody did what was asked for, and it was this write.
             Written::Refused(refusals) if is_marked(&refusals, &mark) => Written::Done(None),
-            written => written,
+            refused @ Written::Refused(_) => {
+                self.inner.conditions_lost.fetch_add(1, Relaxed);
+                refused
+            }
+            done @ Written::Done(_) => done,
         })
     }
 

@@ -42,6 +42,7 @@ struct Inner {
     env: Env,
     remote: Remote,
     app: App,
+    store: Arc<DynamoStore>,
     links: Arc<Links>,
     handover: Handover,
     drain: Drain,
@@ -66,6 +67,7 @@ struct State {
 struct Reported {
     handed: Handed,
     links: (u64, u64),
+    store: store_dynamodb::Counts,
 }
 
 /// Why an event has no answer.
@@ -155,6 +157,7 @@ impl Function {
             env,
             remote,
             app,
+            store,
             links,
             handover,
             drain,
@@ -412,15 +415,18 @@ impl Inner {
 
     /// What was handed over since the last report: with several events at once, each count is in one of them.
     fn report(&self, measures: &mut Measures) {
-        let (handed, links) = (self.handover.handed(), self.links.counts());
+        let (handed, links, store) = (self.handover.handed(), self.links.counts(), self.store.counts());
         let mut reported = self.reported.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = std::mem::replace(&mut *reported, Reported { handed, links });
+        let before = std::mem::replace(&mut *reported, Reported { handed, links, store });
         measures.count("Delivered", handed.delivered.saturating_sub(before.handed.delivered));
         measures.count("Stored", handed.stored.saturating_sub(before.handed.stored));
         measures.count("RefusedByHub", handed.refused.saturating_sub(before.handed.refused));
         measures.count("Unavailable", handed.unavailable.saturating_sub(before.handed.unavailable));
         measures.count("ConnectionsOpened", links.0.saturating_sub(before.links.0));
         measures.count("ConnectionsStale", links.1.saturating_sub(before.links.1));
+        let lost = store.conditions_lost.saturating_sub(before.store.conditions_lost);
+        measures.count("ConditionsLost", lost);
+        measures.count("PutAside", store.put_aside.saturating_sub(before.store.put_aside));
     }
 }
 

@@ -20,6 +20,7 @@ async fn of_many_writers_one_wins() {
     let twin = Twin::default();
     let wins = join_all((0..30).map(|_| store.put(&device, &twin))).await;
     assert_eq!(wins.into_iter().filter(|won| *won.as_ref().unwrap()).count(), 1);
+    assert_eq!(store.counts().conditions_lost, 29);
 
     let devices: Vec<_> = (0..10).map(|n| contract::device(&format!("d{n}"), "E1")).collect();
     let inserted = join_all(devices.iter().map(|device| Registry::insert(&store, device))).await;

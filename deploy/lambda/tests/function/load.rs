@@ -91,6 +91,7 @@ async fn a_message_larger_than_sqs_takes_goes_by_the_table() {
     assert!(world.cloud.queued().await >= 1);
     let all = [environment];
     counts(&all, "Stored", |count| count >= 1.0).await;
+    counts(&all, "PutAside", |count| count >= 1.0).await;
     world.hub.restart().await;
     world.cloud.drain(&all).await;
     counts(&all, "Drained", |count| count >= 1.0).await;

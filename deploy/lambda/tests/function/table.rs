@@ -141,6 +141,7 @@ async fn conditional_writes_whose_answers_are_lost_count_once() {
     faulty.counts("Delivered", 2.0).await;
     assert!(lost.load(Relaxed) >= 3, "of a device and of two ids");
     assert_eq!((faulty.metric("Delivered"), faulty.metric("Unsettled")), (2.0, 0.0));
+    assert_eq!(faulty.metric("ConditionsLost"), 0.0, "its own writes are not somebody else's");
     assert_eq!(faulty.world.hub.telemetry()["d1"].len(), 2);
 }
 
