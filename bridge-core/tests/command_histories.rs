@@ -57,6 +57,8 @@ struct World {
     exchanges: BTreeMap<(usize, u8), CommandId>,
     /// Events of this life.
     told: BTreeSet<(CommandId, u32)>,
+    /// Attempts that were begun with the insertion: what comes after them waits.
+    firsts: BTreeSet<AttemptId>,
     /// Events of all lives.
     ever_told: BTreeMap<CommandId, Vec<StatusEvent>>,
 }
@@ -89,6 +91,7 @@ impl World {
             last: BTreeMap::new(),
             attempts: BTreeMap::new(),
             seen: BTreeSet::new(),
+            firsts: BTreeSet::new(),
             exchanges: BTreeMap::new(),
             told: BTreeSet::new(),
             ever_told: BTreeMap::new(),
@@ -168,6 +171,10 @@ impl World {
         let Some(new) = new.first() else { return };
         assert!(same.is_none(), "one key, two commands");
         self.ids.push(new.id);
+        if let Some(first) = new.attempt() {
+            assert!(!of_device.iter().any(|other| !other.is_done()), "it was not alone");
+            self.firsts.insert(first);
+        }
         for older in before.iter().filter(|older| older.device == of && older.draft.replace.is_some()) {
             if older.draft.replace == draft.replace && !older.is_done() {
                 let now = after.iter().find(|command| command.id == older.id).unwrap();
@@ -281,7 +288,8 @@ impl World {
         }
         for other in self.all() {
             let waits = matches!(other.phase(), Phase::Waiting { .. }) && other.device == command.device;
-            assert!(!waits || place(&other) > place(command), "{other:?} was first");
+            let later = other.id > command.id && self.firsts.contains(&attempt);
+            assert!(!waits || later || place(&other) > place(command), "{other:?} was first");
         }
         let resend = command.flight().unwrap().resend;
         self.attempts.insert(attempt, Attempt { resend, clear: false });

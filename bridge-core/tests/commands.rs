@@ -438,3 +438,78 @@ fn an_outcome_that_the_store_does_not_take_is_kept_until_it_does() {
     world.pass(1);
     assert_eq!(world.state(&command), CommandState::Acknowledged);
 }
+
+#[test]
+fn a_command_that_comes_alone_is_begun_with_its_insertion() {
+    let mut world = World::new();
+    world.life.settle();
+    let first = world.submit("d1", draft("a"));
+    assert_eq!((first.state(), first.attempts(), first.version), (CommandState::Queued, 1, 1));
+    assert_eq!(world.get(&first), first, "in one step, before anything goes out");
+    assert!(world.life.sent().is_empty());
+    let second = world.submit("d1", draft("b"));
+    assert_eq!(second.attempts(), 0, "it is not alone");
+    world.life.settle();
+    assert_eq!(world.life.answer(accepted()), first.attempt());
+    world.life.settle();
+    assert_eq!(world.report("d1", &Target::Command(first.id), ACK), Some(Reported::Applied));
+    world.life.settle();
+    assert!(world.life.answer(accepted()).is_some_and(|attempt| attempt.command == second.id));
+    world.life.settle();
+    assert_eq!(world.state(&second), CommandState::Sent);
+    assert_eq!(world.submit("box1", draft("c")).attempts(), 0, "it asks for itself");
+}
+
+#[test]
+fn what_was_begun_with_its_insertion_is_sent_though_its_asker_has_gone() {
+    for fault in [Fault::Held, Fault::After] {
+        let mut world = World::new();
+        world.life.settle();
+        world.store.set(fault);
+        let asker = world.life.dispatcher.clone();
+        let d1 = device("d1");
+        let mut asking = Box::pin(asker.submit(&d1, draft("a")));
+        assert!(poll_once(&mut asking).is_none_or(|answer| answer.is_err()));
+        drop(asking);
+        // One that is held wakes nobody when it goes on.
+        if fault == Fault::After {
+            world.life.settle();
+            assert!(world.life.sent().is_empty(), "what was stored is not known");
+        }
+        world.store.set(Fault::None);
+        world.pass(1);
+        assert_eq!(world.life.sent(), [("a".to_owned(), 1)].into());
+        world.life.answer(accepted()).unwrap();
+        world.life.settle();
+        let stored = block_on(world.store.list(&CommandFilter::default(), None, 9)).unwrap();
+        assert_eq!(stored.len(), 1);
+        assert_eq!((stored[0].state(), stored[0].attempts()), (CommandState::Sent, 1));
+    }
+    // What was not stored is not sent, and its device is nobody's any more.
+    let mut world = World::new();
+    world.life.settle();
+    world.store.set(Fault::Before);
+    assert!(matches!(world.try_submit("d1", draft("a")), Err(SubmitError::Store(_))));
+    world.store.set(Fault::None);
+    world.pass(1);
+    assert!(world.life.sent().is_empty());
+    world.submit("d1", draft("b"));
+    world.life.settle();
+    assert_eq!(world.life.sent(), [("b".to_owned(), 1)].into());
+}
+
+#[test]
+fn what_was_begun_and_taken_back_before_it_left_is_not_sent() {
+    let mut world = World::new();
+    world.life.settle();
+    let command = world.submit("d1", draft("a"));
+    let (_, cancelled) =
+        block_on(world.life.dispatcher.cancel(command.id, CauseCode::Withdrawn.into())).unwrap().unwrap();
+    assert_eq!(cancelled, Cancelled::OnItsWay);
+    world.life.settle();
+    assert!(world.life.sent().is_empty());
+    assert_eq!(world.state(&command), CommandState::Cancelled);
+    world.submit("d1", draft("b"));
+    world.life.settle();
+    assert_eq!(world.life.sent(), [("b".to_owned(), 1)].into());
+}

@@ -4,13 +4,15 @@
 mod changed;
 #[cfg(test)]
 mod tests;
+mod untold;
 
 use bridge_core::command::{Cancelled, Command, CommandId, CommandState, Reference, ReplaceKey, RequestKey};
 use bridge_core::ports::{Asked, BoxFuture, CommandFilter, Commands, Inserted, QueueLimits, StoreResult};
 use bridge_core::{DeviceId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use self::changed::{Changed, Copies};
+pub(crate) use self::untold::Untold;
 use crate::EmbeddedStore;
 use crate::dead_letters::parsed;
 use crate::outbox::{OPEN_COMMANDS, meta};
@@ -29,10 +31,15 @@ impl Commands for EmbeddedStore {
     fn insert<'a>(
         &'a self,
         command: &'a Command,
+        begun: Option<&'a Command>,
         limits: QueueLimits,
     ) -> BoxFuture<'a, StoreResult<Inserted>> {
-        let (command, record) = (command.clone(), command.to_record());
-        self.write_alone(move |session| insert(session, &command, &record, limits))
+        // As it is stored most often.
+        let row = Row::of(begun.unwrap_or(command));
+        let is_begun = begun.is_some();
+        self.write_alone((command.clone(), row), move |session, (command, row)| {
+            insert(session, command, row, is_begun, limits)
+        })
     }
 
     fn get(&self, id: CommandId) -> BoxFuture<'_, StoreResult<Option<Command>>> {
@@ -84,12 +91,12 @@ impl Commands for EmbeddedStore {
 
     fn update<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, StoreResult<bool>> {
         let row = Changed::of(command);
-        self.write_alone(move |session| row.write(session, None))
+        self.write_alone(row, |session, row| row.write(session, None))
     }
 
     fn start<'a>(&'a self, command: &'a Command, others: usize) -> BoxFuture<'a, StoreResult<bool>> {
         let row = Changed::of(command);
-        self.write_alone(move |session| row.write(session, Some(others)))
+        self.write_alone(row, move |session, row| row.write(session, Some(others)))
     }
 
     fn ready<'a>(
@@ -171,9 +178,15 @@ impl Commands for EmbeddedStore {
             )?;
             let mut partly = session
                 .prepare_cached("UPDATE command_news SET published = ?2 WHERE id = ?1 AND published < ?2")?;
+            let mut known = session.prepare_cached("DELETE FROM command_news WHERE id = ?1")?;
             for (id, number) in &changes {
-                if told.execute(params![id.as_bytes(), number])? == 0 {
+                if session.untold().changes(*id).is_some_and(|changes| changes <= *number) {
+                    known.execute([id.as_bytes()])?;
+                    session.untold().forget(*id);
+                } else if told.execute(params![id.as_bytes(), number])? == 0 {
                     partly.execute(params![id.as_bytes(), number])?;
+                } else {
+                    session.untold().forget(*id);
                 }
             }
             Ok(())
@@ -230,11 +243,32 @@ impl EmbeddedStore {
     }
 }
 
-/// `record` is the command's: written on the caller's thread, for the writing one is everybody's.
+/// What changes of a new command when it is begun. Its record is written on the caller's thread, for the writing one is
+/// everybody's.
+struct Row {
+    state: CommandState,
+    copies: Copies,
+    changes: u32,
+    record: Vec<u8>,
+}
+
+impl Row {
+    fn of(command: &Command) -> Self {
+        Self {
+            state: command.state(),
+            copies: Copies::of(command),
+            changes: command.changes(),
+            record: command.to_record(),
+        }
+    }
+}
+
+/// `row` is the command's, or the begun one's.
 fn insert(
     session: &Session,
     command: &Command,
-    record: &[u8],
+    row: &Row,
+    is_begun: bool,
     limits: QueueLimits,
 ) -> rusqlite::Result<Inserted> {
     let device = command.device.as_str();
@@ -265,23 +299,23 @@ fn insert(
     if session.open_commands()? - freed as u64 >= limits.total as u64 {
         return Ok(Inserted::Full);
     }
-    if superseded.is_empty() {
-        put(session, command, record)?;
-    } else {
-        session.savepoint(|session| {
-            for older in &mut superseded {
-                Changed::of(older).write(session, None)?;
-                older.version += 1;
-            }
-            put(session, command, record)
-        })?;
+    if superseded.is_empty() && (others == 0 || !is_begun) {
+        put(session, command, row)?;
+        return Ok(Inserted::Stored { superseded, others, begun: is_begun });
     }
-    Ok(Inserted::Stored { superseded, others })
+    session.savepoint(|session| {
+        for older in &mut superseded {
+            Changed::of(older).write(session, None)?;
+            older.version += 1;
+        }
+        if is_begun { put(session, command, &Row::of(command)) } else { put(session, command, row) }
+    })?;
+    Ok(Inserted::Stored { superseded, others, begun: false })
 }
 
 /// When the first statement fails, nothing is changed; what fails the second ends the transaction.
-fn put(session: &Session, command: &Command, record: &[u8]) -> rusqlite::Result<()> {
-    let copies = Copies::of(command);
+fn put(session: &Session, command: &Command, row: &Row) -> rusqlite::Result<()> {
+    let copies = &row.copies;
     session
         .prepare_cached(
             "INSERT INTO commands (id, device, version, state, phase, priority, not_before, due, wake, \
@@ -291,7 +325,7 @@ fn put(session: &Session, command: &Command, record: &[u8]) -> rusqlite::Result<
         .execute(params![
             command.id.as_bytes(),
             command.device.as_str(),
-            command.state().as_str(),
+            row.state.as_str(),
             copies.phase,
             command.draft.priority.rank(),
             copies.not_before,
@@ -299,12 +333,13 @@ fn put(session: &Session, command: &Command, record: &[u8]) -> rusqlite::Result<
             copies.wake,
             command.draft.key.as_ref().map(RequestKey::as_str),
             command.draft.replace.as_ref().map(ReplaceKey::as_str),
-            command.changes(),
-            record,
+            row.changes,
+            row.record,
         ])?;
     session
         .prepare_cached("INSERT OR IGNORE INTO command_news (id, published) VALUES (?1, 0)")?
         .execute([command.id.as_bytes()])?;
+    session.untold().note(command.id, row.changes);
     session.count_open(1);
     Ok(())
 }
@@ -339,7 +374,7 @@ fn many(connection: &Connection, wanted: &str, values: impl Params) -> rusqlite:
         .collect()
 }
 
-fn command(row: &Row<'_>) -> rusqlite::Result<Command> {
+fn command(row: &rusqlite::Row<'_>) -> rusqlite::Result<Command> {
     let record = row.get_ref(0)?.as_blob()?;
     let command = Command::from_record(record).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, error.into())

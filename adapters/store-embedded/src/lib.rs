@@ -123,16 +123,17 @@ impl EmbeddedStore {
         &self,
         job: impl FnOnce(&Session) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'a, StoreResult<T>> {
-        self.write_alone(|session| session.savepoint(job))
+        self.write_alone((), |session, ()| session.savepoint(job))
     }
 
-    /// As [`write`](Self::write), for a job that undoes by itself what it did when it fails.
-    fn write_alone<'a, T: Send + 'static>(
+    /// As [`write`](Self::write), for a job that undoes by itself what it did when it fails, on data of its own.
+    fn write_alone<'a, D: Send + 'static, T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Session) -> rusqlite::Result<T> + Send + 'static,
+        data: D,
+        job: impl FnOnce(&Session, &D) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'a, StoreResult<T>> {
-        let answer = self.writer.submit(job);
-        Box::pin(async move { answer?.await.unwrap_or_else(|_| Err(closed())) })
+        let answer = self.writer.submit(data, job);
+        Box::pin(async move { answer?.await.map_or_else(|_| Err(closed()), |(answer, _)| answer) })
     }
 
     /// Runs on a reading thread.

@@ -8,22 +8,7 @@ use crate::EmbeddedStore;
 
 impl Outbox for EmbeddedStore {
     fn append<'a>(&'a self, entries: &'a [OutboxEntry]) -> BoxFuture<'a, StoreResult<()>> {
-        let entries = entries.to_vec();
-        self.write(move |connection| {
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO outbox (seq, id, lane, at, record) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for entry in &entries {
-                let at = entry.at.as_millis();
-                insert.execute(params![entry.seq, entry.id.as_bytes(), entry.lane, at, entry.record])?;
-            }
-            if let Some(last) = entries.last() {
-                connection
-                    .prepare_cached("UPDATE meta SET value = max(value, ?1) WHERE key = 'last_seq'")?
-                    .execute([last.seq])?;
-            }
-            Ok(())
-        })
+        self.write_alone(entries.to_vec(), |session, entries| session.savepoint(|_| append(session, entries)))
     }
 
     fn remove<'a>(&'a self, seqs: &'a [Seq]) -> BoxFuture<'a, StoreResult<()>> {
@@ -58,6 +43,21 @@ impl Outbox for EmbeddedStore {
             Ok(Backlog { lanes, last_seq, oldest: oldest.and_then(Timestamp::from_millis), bytes })
         })
     }
+}
+
+fn append(connection: &Connection, entries: &[OutboxEntry]) -> rusqlite::Result<()> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO outbox (seq, id, lane, at, record) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for entry in entries {
+        let at = entry.at.as_millis();
+        insert.execute(params![entry.seq, entry.id.as_bytes(), entry.lane, at, entry.record])?;
+    }
+    if let Some(last) = entries.last() {
+        connection
+            .prepare_cached("UPDATE meta SET value = max(value, ?1) WHERE key = 'last_seq'")?
+            .execute([last.seq])?;
+    }
+    Ok(())
 }
 
 /// The number of open commands in the `meta` table.

@@ -13,6 +13,7 @@ use bridge_core::ports::{StoreError, StoreResult};
 use futures_channel::oneshot;
 use rusqlite::{Connection, params};
 
+use crate::commands::Untold;
 use crate::dedup::lock;
 use crate::outbox::{OPEN_COMMANDS, meta};
 use crate::sqlite::store_error;
@@ -36,9 +37,12 @@ type Finish = Box<dyn FnOnce(&Result<(), StoreError>)>;
 /// The writing connection, and what is written once for all jobs of a transaction.
 pub(crate) struct Session {
     connection: Connection,
+    /// Commands that were open before this transaction, once somebody has asked.
+    open: Cell<Option<u64>>,
     /// Commands that were opened in this transaction, less those that are over.
     opened: Cell<i64>,
     young: Arc<Mutex<Young>>,
+    untold: Untold,
 }
 
 impl Deref for Session {
@@ -50,12 +54,17 @@ impl Deref for Session {
 
 impl Session {
     pub(crate) fn new(connection: Connection, young: Arc<Mutex<Young>>) -> Self {
-        Self { connection, opened: Cell::new(0), young }
+        Self { connection, open: Cell::new(None), opened: Cell::new(0), young, untold: Untold::default() }
     }
 
     /// The message ids that are in the log only.
     pub(crate) fn young(&self) -> &Mutex<Young> {
         &self.young
+    }
+
+    /// Commands that are known to have something untold.
+    pub(crate) fn untold(&self) -> &Untold {
+        &self.untold
     }
 
     /// One more command is open, or one less.
@@ -65,7 +74,12 @@ impl Session {
 
     /// How many commands are open.
     pub(crate) fn open_commands(&self) -> rusqlite::Result<u64> {
-        Ok(meta(self, OPEN_COMMANDS)?.saturating_add_signed(self.opened.get()))
+        let open = match self.open.get() {
+            Some(open) => open,
+            None => meta(self, OPEN_COMMANDS)?,
+        };
+        self.open.set(Some(open));
+        Ok(open.saturating_add_signed(self.opened.get()))
     }
 
     /// Undoes what was done by something that fails.
@@ -76,6 +90,7 @@ impl Session {
         if result.is_err() {
             self.prepare_cached("ROLLBACK TO job")?.execute([])?;
             self.opened.set(opened);
+            self.untold.forget_all();
             lock(&self.young).unstage(staged);
         }
         self.prepare_cached("RELEASE job")?.execute([])?;
@@ -84,6 +99,7 @@ impl Session {
 
     /// Writes what was counted.
     fn settle(&self) -> rusqlite::Result<()> {
+        self.open.set(None);
         match self.opened.take() {
             0 => Ok(()),
             change => self
@@ -110,14 +126,16 @@ impl Writer {
         Self { jobs: Some(sender), thread, commits }
     }
 
-    /// Runs in the next transaction. A job that fails after it has changed something undoes that itself.
-    pub(crate) fn submit<T: Send + 'static>(
+    /// Runs in the next transaction. A job that fails after it has changed something undoes that itself. What it works on
+    /// comes back with the answer: it is freed by whoever asked, for this thread is everybody's.
+    pub(crate) fn submit<D: Send + 'static, T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Session) -> rusqlite::Result<T> + Send + 'static,
-    ) -> StoreResult<oneshot::Receiver<StoreResult<T>>> {
+        data: D,
+        job: impl FnOnce(&Session, &D) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreResult<oneshot::Receiver<(StoreResult<T>, D)>> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |session| {
-            let result = job(session);
+            let result = job(session, &data);
             Box::new(move |committed| {
                 let answer = match (result, committed) {
                     (Ok(value), Ok(())) => Ok(value),
@@ -125,7 +143,7 @@ impl Writer {
                     (Err(error), _) => Err(store_error(&error)),
                 };
                 // Whoever asked may have gone.
-                let _ = sender.send(answer);
+                let _ = sender.send((answer, data));
             })
         });
         let jobs = self.jobs.as_ref().ok_or_else(crate::closed)?;
@@ -169,6 +187,9 @@ fn run(session: &Session, jobs: &Receiver<Job>, commits: &AtomicU64) {
 fn commit(session: &Session, group: impl Iterator<Item = Job>, commits: &AtomicU64) {
     let run = |statement| session.prepare_cached(statement)?.execute([]).map(drop);
     let begun = run("BEGIN IMMEDIATE");
+    if begun.is_err() || session.untold.look_around(session).is_err() {
+        session.untold.forget_all();
+    }
     let mut lost = false;
     let finishes: Vec<Finish> = group
         .map(|job| {
@@ -183,6 +204,7 @@ fn commit(session: &Session, group: impl Iterator<Item = Job>, commits: &AtomicU
         })
         .collect();
     let committed = if lost {
+        session.open.set(None);
         session.opened.set(0);
         Err(StoreError::Unavailable("a job had to be undone together with its transaction".into()))
     } else {
@@ -193,6 +215,7 @@ fn commit(session: &Session, group: impl Iterator<Item = Job>, commits: &AtomicU
         Ok(()) => drop(commits.fetch_add(1, Relaxed)),
         Err(error) => {
             tracing::error!(%error, "a transaction failed");
+            session.untold.forget_all();
             // Fails when there is none to roll back, which is as good.
             let _ = run("ROLLBACK");
         }

@@ -37,7 +37,7 @@ impl StatusEvent {
             command.id.as_bytes().as_slice(),
             &change.number.to_be_bytes(),
         ]);
-        let mut body = Map::new();
+        let mut body = Map::with_capacity(10);
         let mut put = |key: &str, value: Value| drop(body.insert(key.to_owned(), value));
         put("command", command.id.to_string().into());
         put("number", change.number.into());

@@ -42,6 +42,16 @@ impl Kicks {
         self.more.notify();
     }
 
+    /// Makes an idle device the caller's until [`done`](Self::done), while fewer than `most` are idle no more. Whether it is.
+    pub(super) fn claim(&self, device: &DeviceId, most: usize) -> bool {
+        let mut state = lock(&self.state);
+        let claimed = state.known.len() < most && !state.known.contains_key(device);
+        if claimed {
+            state.known.insert(device.clone(), Place::Busy);
+        }
+        claimed
+    }
+
     /// The next device; it is the caller's until [`done`](Self::done).
     pub(super) fn next(&self) -> Option<DeviceId> {
         let mut state = lock(&self.state);
@@ -55,6 +65,8 @@ impl Kicks {
         if state.known.remove(&device) == Some(Place::Again) {
             state.known.insert(device.clone(), Place::Queued);
             state.queue.push_back(device);
+            drop(state);
+            self.more.notify();
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod alone;
 mod announce;
+mod firsts;
 mod hub;
 mod kicks;
 mod mailbox;
@@ -33,6 +34,7 @@ use crate::recent::Recent;
 use crate::signal::lock;
 use alone::Alone;
 use announce::Announcer;
+use firsts::{Firsts, Inserting};
 
 use kicks::Kicks;
 
@@ -147,6 +149,7 @@ pub struct Dispatcher {
     recent: Mutex<Recent<CommandId, Arc<Command>>>,
     alone: Alone,
     kicks: Kicks,
+    firsts: Firsts,
     announcer: Announcer,
     arrivals: Arrivals,
 }
@@ -168,6 +171,7 @@ impl Dispatcher {
             recent: Mutex::new(Recent::new(RECENT)),
             alone: Alone::default(),
             kicks: Kicks::default(),
+            firsts: Firsts::default(),
             announcer: Announcer::default(),
             arrivals: Arrivals::default(),
         }
@@ -193,16 +197,25 @@ impl Dispatcher {
         let id = lock(&self.ids).next(now, (self.parts.random)());
         let command = Command::new(id, (device.clone(), integration), draft, way.manner(), now, expires);
         let arrival = self.alone.arrives(device);
-        match self.parts.store.insert(&command, self.config.limits).await? {
-            Inserted::Stored { superseded, others } => {
-                let command = command.stored(1, 0);
+        let first = self.first(&command, &way, now);
+        let begun = first.as_ref().and_then(Inserting::begun);
+        let inserted = self.parts.store.insert(&command, begun, self.config.limits).await?;
+        let mut unused = first;
+        let result = match inserted {
+            Inserted::Stored { superseded, others, begun } => {
+                let first = if begun { unused.take() } else { None };
+                let stored = first.as_ref().and_then(Inserting::begun).cloned();
+                let command = stored.unwrap_or(command).stored(1, 0);
                 if others == 0 {
                     arrival.came_alone(id);
                 }
                 superseded.iter().for_each(|older| self.written(older));
                 self.announcer.fresh(&command);
                 self.written(&command);
-                self.kicks.kick(device);
+                match first {
+                    Some(first) => first.stored(),
+                    None => self.kicks.kick(device),
+                }
                 self.arrivals.wake(device);
                 Ok(Submitted::New(command))
             }
@@ -212,7 +225,11 @@ impl Dispatcher {
             }
             Inserted::DeviceFull => Err(SubmitError::DeviceFull(device.clone())),
             Inserted::Full => Err(SubmitError::Full),
+        };
+        if let Some(first) = unused {
+            first.refused();
         }
+        result
     }
 
     /// Takes a command back; none when there is no such command. When it is on its way, its transport is asked to give it

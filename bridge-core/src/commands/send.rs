@@ -4,14 +4,18 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 
+use super::firsts::First;
 use super::{CONTENDED, Dispatcher, Route, Way, contended};
 use crate::command::queue::{Asker, Next, is_replaceable, next};
-use crate::command::{AttemptId, Cause, CauseCode, Command, Manner, Report, Reported, SendOutcome};
+use crate::command::{
+    Again, AttemptId, Cause, CauseCode, Command, CommandId, Manner, Phase, Report, Reported, SendOutcome,
+};
 use crate::id::DeviceId;
 use crate::ports::{StoreError, StoreResult};
 
@@ -22,16 +26,26 @@ impl Dispatcher {
     /// Sends for ever, to many devices at once and to each one after the other. Run it as one task. Dropped in the middle,
     /// what it was sending is as after a crash.
     pub async fn run_sender(&self) {
+        let _serving = self.firsts.serve();
         let mut sending = FuturesUnordered::new();
         loop {
+            // They have their places by the claims of their devices.
+            while let Some(first) = self.firsts.next() {
+                sending.push(Either::Left(async move {
+                    let device = first.command.device.clone();
+                    // As below; one that was not told of is found by time.
+                    let _ = self.send_first(first).await;
+                    self.kicks.done(device);
+                }));
+            }
             while sending.len() < self.config.at_once
                 && let Some(device) = self.kicks.next()
             {
-                sending.push(async move {
+                sending.push(Either::Right(async move {
                     // A store that fails now is asked again by the next tick.
                     let _ = self.dispatch(&device).await;
                     self.kicks.done(device);
-                });
+                }));
             }
             let mut more = pin!(self.kicks.more.wait());
             poll_fn(|context| {
@@ -76,16 +90,56 @@ impl Dispatcher {
                     let others = open.iter().filter(|other| other.is_in_flight()).count();
                     let sent = self.attempt(command.clone(), others, &way).await?;
                     fruitless = if sent { 0 } else { fruitless + 1 };
-                    let full = others + 1 >= way.capacity().in_flight && !way.capacity().replaces;
                     if !sent {
                         self.alone.forget(device);
-                    } else if full && self.look(command.id).await?.is_some_and(|sent| sent.is_in_flight()) {
+                    } else if self.is_full(command.id, others, &way).await? {
                         return Ok(());
                     }
                 }
             }
         }
         Err(contended())
+    }
+
+    /// Sends a command that was begun with its insertion, and then what else its device's queue has to send.
+    async fn send_first(&self, first: First) -> StoreResult<()> {
+        let First { command, attempt, patience, way, is_stored } = first;
+        let give_up = self.parts.clock.now() + patience;
+        if !is_stored {
+            // Whoever inserted it is gone. What is written comes after the insertion, and changes nothing.
+            while let Err(error) = self.parts.store.published(&[(command.id, 0)]).await {
+                self.rest(error, give_up).await?;
+            }
+        }
+        // It had to wait for its turn: it may have been taken back meanwhile, or reported on.
+        let known = loop {
+            match self.look(command.id).await {
+                Ok(known) => break known,
+                Err(error) => self.rest(error, give_up).await?,
+            }
+        };
+        let sending = |known: &&Arc<Command>| matches!(known.phase(), Phase::Sending { .. });
+        let Some(known) = known.as_ref().filter(sending).filter(|known| known.attempts() == attempt.number)
+        else {
+            return self.dispatch(&command.device).await;
+        };
+        if known.is_withdrawn() {
+            let cause = Cause::from(CauseCode::Withdrawn);
+            let unsent = SendOutcome::Refused { cause, again: Again::Later(None) };
+            self.conclude(attempt, &unsent).await?;
+        } else {
+            self.send(known, attempt, give_up, &way).await?;
+        }
+        if self.is_full(command.id, 0, &way).await? {
+            return Ok(());
+        }
+        self.dispatch(&command.device).await
+    }
+
+    /// Nothing can be sent beside it and these others, for now.
+    async fn is_full(&self, sent: CommandId, others: usize, way: &Arc<dyn Way>) -> StoreResult<bool> {
+        let full = others + 1 >= way.capacity().in_flight && !way.capacity().replaces;
+        Ok(full && self.look(sent).await?.is_some_and(|sent| sent.is_in_flight()))
     }
 
     /// One attempt; false when somebody else was quicker.
@@ -98,22 +152,38 @@ impl Dispatcher {
         command.version += 1;
         self.written(&command);
         let give_up = self.parts.clock.now() + flight.patience;
-        let outcome = way.send(&command, attempt).await;
+        self.send(&command, attempt, give_up, way).await?;
+        Ok(true)
+    }
+
+    /// Sends a command whose attempt is on disk.
+    async fn send(
+        &self,
+        command: &Command,
+        attempt: AttemptId,
+        give_up: Instant,
+        way: &Arc<dyn Way>,
+    ) -> StoreResult<()> {
+        let outcome = way.send(command, attempt).await;
         let accepted = matches!(outcome, SendOutcome::Accepted { .. });
-        loop {
-            match self.conclude(attempt, &outcome).await {
-                // What it said is worth more than what time will make of it.
-                Err(StoreError::Unavailable(_)) if self.parts.clock.now() < give_up => {
-                    self.parts.clock.sleep_until(self.parts.clock.now() + STORE_RETRY).await;
-                }
-                Err(error) => return Err(error),
-                Ok(()) => break,
-            }
+        // What it said is worth more than what time will make of it.
+        while let Err(error) = self.conclude(attempt, &outcome).await {
+            self.rest(error, give_up).await?;
         }
         if accepted && way.capacity().replaces {
-            self.displace(&command).await?;
+            self.displace(command).await?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Waits before a store that failed is asked again; with its error when it is too late for that.
+    async fn rest(&self, error: StoreError, until: Instant) -> StoreResult<()> {
+        let now = self.parts.clock.now();
+        if !matches!(error, StoreError::Unavailable(_)) || now >= until {
+            return Err(error);
+        }
+        self.parts.clock.sleep_until(now + STORE_RETRY).await;
+        Ok(())
     }
 
     async fn conclude(&self, attempt: AttemptId, outcome: &SendOutcome) -> StoreResult<()> {

@@ -29,6 +29,8 @@ pub enum Inserted {
         superseded: Vec<Command>,
         /// Open commands of the device beside it, at least; 0 only when there was none.
         others: usize,
+        /// It is stored as it was begun.
+        begun: bool,
     },
     /// The device has a command with that idempotency key, open or over. Nothing was stored.
     Exists(Box<Command>),
@@ -68,10 +70,12 @@ pub enum Asked {
 pub trait Commands: Send + Sync {
     /// Adds a command, atomically with three rules: a command of the device with the same idempotency key is kept instead;
     /// open older ones of the device with the same replace key get [`Command::supersede`]; and the limits hold afterwards
-    /// (superseded ones do not count). Version 1.
+    /// (superseded ones do not count). Version 1. When the device had no open command at all, `begun` is stored in its place,
+    /// if given: the same command with its first attempt begun.
     fn insert<'a>(
         &'a self,
         command: &'a Command,
+        begun: Option<&'a Command>,
         limits: QueueLimits,
     ) -> BoxFuture<'a, StoreResult<Inserted>>;
     /// The command with that id.

@@ -138,7 +138,7 @@ impl<S: Registry> Registry for Faulty<S> {
 
 impl<S: Commands> Commands for Faulty<S> {
     forward! {
-        insert(command: &'a Command, limits: QueueLimits) -> Inserted;
+        insert(command: &'a Command, begun: Option<&'a Command>, limits: QueueLimits) -> Inserted;
         get(id: CommandId) -> Option<Command>;
         list(filter: &'a CommandFilter, before: Option<CommandId>, limit: usize) -> Vec<Command>;
         open(device: &'a DeviceId, waiting: usize) -> Vec<Command>;

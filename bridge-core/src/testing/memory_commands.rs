@@ -14,9 +14,10 @@ impl Commands for MemoryStore {
     fn insert<'a>(
         &'a self,
         command: &'a Command,
+        begun: Option<&'a Command>,
         limits: QueueLimits,
     ) -> BoxFuture<'a, StoreResult<Inserted>> {
-        self.run(|state| insert(&mut state.commands, command, limits))
+        self.run(|state| insert(&mut state.commands, command, begun, limits))
     }
 
     fn get(&self, id: CommandId) -> BoxFuture<'_, StoreResult<Option<Command>>> {
@@ -178,7 +179,7 @@ fn open<'a>(all: &'a All, device: &DeviceId) -> impl Iterator<Item = &'a Command
     all.values().filter(move |command| command.device == *device && !command.is_done())
 }
 
-fn insert(all: &mut All, command: &Command, limits: QueueLimits) -> Inserted {
+fn insert(all: &mut All, command: &Command, begun: Option<&Command>, limits: QueueLimits) -> Inserted {
     let key = command.draft.key.as_ref();
     let same = |other: &&Command| other.device == command.device && other.draft.key.as_ref() == key;
     if let Some(known) = key.and_then(|_| all.values().find(same)) {
@@ -203,8 +204,9 @@ fn insert(all: &mut All, command: &Command, limits: QueueLimits) -> Inserted {
         update(all, older);
         older.version += 1;
     }
-    all.insert(command.id, command.clone().stored(1, 0));
-    Inserted::Stored { superseded, others }
+    let begun = begun.filter(|_| others == 0 && superseded.is_empty());
+    all.insert(command.id, begun.unwrap_or(command).clone().stored(1, 0));
+    Inserted::Stored { superseded, others, begun: begun.is_some() }
 }
 
 fn update(all: &mut All, command: &Command) -> bool {

@@ -25,8 +25,8 @@ use crate::verdict;
 
 /// Askers, each with a device of its own: as many as there are connections in the other sections.
 const ASKERS: usize = 64;
-/// Alternating turns of appends and lives.
-const TURNS: u32 = 20;
+/// Alternating turns of appends and lives: so many that the moods of the disk, which last seconds, meet both.
+const TURNS: u32 = 60;
 
 /// Measures and prints.
 pub(crate) async fn run(folder: &Path, time: Duration) {

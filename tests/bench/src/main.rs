@@ -38,7 +38,7 @@ async fn main() {
     let (_broker, mqtt) = start_broker(folder.path()).await;
 
     if arguments.iter().any(|argument| argument == "commands") {
-        commands::run(folder.path(), time).await;
+        commands::run(folder.path(), 3 * time).await;
         return bidir::run(mqtt).await;
     }
     if arguments.iter().any(|argument| argument == "codecs") {
@@ -53,7 +53,7 @@ async fn main() {
     far(mqtt, time).await;
     codecs::run().unwrap();
     decoding(mqtt, time).await;
-    commands::run(folder.path(), time).await;
+    commands::run(folder.path(), 3 * time).await;
     bidir::run(mqtt).await;
     coap::run(mqtt, time).await;
 }

@@ -35,11 +35,12 @@ impl Commands for DynamoStore {
     fn insert<'a>(
         &'a self,
         command: &'a Command,
+        begun: Option<&'a Command>,
         limits: QueueLimits,
     ) -> BoxFuture<'a, StoreResult<Inserted>> {
         Box::pin(self.bounded(async move {
             for attempt in 0.. {
-                if let Some(inserted) = self.try_insert(command, limits).await? {
+                if let Some(inserted) = self.try_insert(command, begun, limits).await? {
                     return Ok(inserted);
                 }
                 pause(attempt).await;
@@ -140,7 +141,12 @@ impl Commands for DynamoStore {
 
 impl DynamoStore {
     /// None when somebody else changed the queue meanwhile.
-    async fn try_insert(&self, new: &Command, limits: QueueLimits) -> StoreResult<Option<Inserted>> {
+    async fn try_insert(
+        &self,
+        new: &Command,
+        begun: Option<&Command>,
+        limits: QueueLimits,
+    ) -> StoreResult<Option<Inserted>> {
         let request = new.draft.key.as_ref().map(|key| request_key(&new.device, key.as_str()));
         if let Some(request) = &request
             && let Some(known) = self.read(request).await?
@@ -169,6 +175,8 @@ impl DynamoStore {
         if self.counted(OPEN).await?.saturating_sub(freed as u64) >= limits.total as u64 {
             return Ok(Some(Inserted::Full));
         }
+        let begun = begun.filter(|_| others == 0 && superseded.is_empty());
+        let new = begun.unwrap_or(new);
         let mut writes = vec![Write::put(key(new.id), fresh_item(new)).when_absent()];
         for older in &superseded {
             queue.set(older);
@@ -191,7 +199,7 @@ impl DynamoStore {
         for older in &mut superseded {
             older.version += 1;
         }
-        Ok(Some(Inserted::Stored { superseded, others }))
+        Ok(Some(Inserted::Stored { superseded, others, begun: begun.is_some() }))
     }
 
     /// Replaces a command when it has the version still, and not too many others are in flight.

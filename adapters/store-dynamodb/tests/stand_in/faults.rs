@@ -172,8 +172,8 @@ async fn commands_are_started_once_when_answers_get_lost() {
     })
     .await;
     let command = contract::command(1, "d1");
-    let inserted = Commands::insert(&store, &command, QueueLimits::default()).await.unwrap();
-    assert_eq!(inserted, Inserted::Stored { superseded: vec![], others: 0 });
+    let inserted = Commands::insert(&store, &command, None, QueueLimits::default()).await.unwrap();
+    assert_eq!(inserted, Inserted::Stored { superseded: vec![], others: 0, begun: false });
     assert_eq!(store.count_open().await.unwrap(), 1);
     let mut command = Commands::get(&store, command.id).await.unwrap().unwrap();
     let flight = Flight {

@@ -35,7 +35,8 @@ async fn the_limits_of_a_device_hold_for_all() {
     let (store, _proxy) = behind(|_, _| Fault::Pass).await;
     let limits = QueueLimits { per_device: 3, total: 100 };
     let commands: Vec<_> = (1..=8).map(|number| contract::command(number, "d1")).collect();
-    let inserted = join_all(commands.iter().map(|command| Commands::insert(&store, command, limits))).await;
+    let inserted =
+        join_all(commands.iter().map(|command| Commands::insert(&store, command, None, limits))).await;
     let stored = inserted.iter().filter(|one| matches!(one, Ok(Inserted::Stored { .. }))).count();
     assert_eq!(stored, 3, "{inserted:?}");
     assert_eq!(store.count_open().await.unwrap(), 3);

@@ -45,13 +45,21 @@ impl Changed {
             return Ok(false);
         }
         if self.references.is_empty() && (self.begins || self.is_news(session)?) {
-            return self.replace(session);
+            let replaced = self.replace(session)?;
+            if replaced && !self.begins {
+                session.untold().note(self.id, self.changes);
+            }
+            return Ok(replaced);
         }
         session.savepoint(|session| {
             self.keep_untold(session)?;
             let replaced = self.replace(session)?;
             if replaced {
                 refer(session, self.id, &self.device, self.references.iter())?;
+                // If it had no row, it may have got one here: that depends on what was told.
+                if session.untold().changes(self.id).is_some() {
+                    session.untold().note(self.id, self.changes);
+                }
             }
             Ok(replaced)
         })
@@ -59,6 +67,9 @@ impl Changed {
 
     /// Not everything is told of it.
     fn is_news(&self, session: &Session) -> rusqlite::Result<bool> {
+        if session.untold().changes(self.id).is_some() {
+            return Ok(true);
+        }
         session.prepare_cached("SELECT 1 FROM command_news WHERE id = ?1")?.exists([self.id.as_bytes()])
     }
 

@@ -32,7 +32,7 @@ fn a_store_of_version_1_is_brought_up_to_date_in_place() {
     assert_eq!(block_on(store.load(0, 9)).unwrap(), [entry]);
     assert_eq!(block_on(store.backlog()).unwrap().last_seq, 7);
     let command = contract::command(1, "d1");
-    block_on(store.insert(&command, QueueLimits::default())).unwrap();
+    block_on(store.insert(&command, None, QueueLimits::default())).unwrap();
     drop(store);
     let store = open(folder.path());
     assert_eq!(block_on(store.get(command.id)).unwrap(), Some(command.stored(1, 0)));
@@ -91,7 +91,7 @@ fn a_time_that_is_noted_too_early_is_put_right_and_moves_back_when_it_must() {
     let store = open(folder.path());
     let mut command = contract::command(1, "d1");
     let (now, seconds) = (command.created, std::time::Duration::from_secs);
-    block_on(Commands::insert(&store, &command, QueueLimits::default())).unwrap();
+    block_on(Commands::insert(&store, &command, None, QueueLimits::default())).unwrap();
     let flight = Flight {
         resend: Resend::Safe,
         awaits: Awaits::Acknowledgement,
@@ -149,21 +149,54 @@ fn commands_are_found_by_index() {
     }
 }
 
+/// A bridge and a tool on one file: what the one knows of the other's commands is looked up again.
+#[test]
+fn what_another_process_changed_is_not_taken_as_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bridge, tool) = (open(folder.path()), open(folder.path()));
+    let untold = || {
+        let left = block_on(bridge.unpublished(None, 9)).unwrap();
+        left.iter().map(|command| (command.published, command.changes())).collect::<Vec<_>>()
+    };
+    let cancel = |store: &EmbeddedStore, number| {
+        let mut command = block_on(store.get(contract::command(number, "d1").id)).unwrap().unwrap();
+        command.cancel(CauseCode::Withdrawn.into(), command.created);
+        assert!(block_on(store.update(&command)).unwrap());
+    };
+    let [first, second] = [1, 2].map(|number| contract::command(number, "d1"));
+    for command in [&first, &second] {
+        block_on(Commands::insert(&bridge, command, None, QueueLimits::default())).unwrap();
+    }
+    cancel(&tool, 1);
+    block_on(bridge.published(&[(first.id, 1), (second.id, 1)])).unwrap();
+    assert_eq!(untold(), [(1, 2)]);
+    block_on(bridge.published(&[(first.id, 2)])).unwrap();
+    assert_eq!(untold(), []);
+    // Told by one, changed by the other.
+    cancel(&tool, 2);
+    assert_eq!(untold(), [(1, 2)]);
+    block_on(tool.published(&[(second.id, 2)])).unwrap();
+    assert_eq!(untold(), []);
+}
+
 #[test]
 fn a_full_store_counts_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), Mode::Tool, 1).unwrap();
     let all: Vec<Command> =
-        (0..=255).map(|number| contract::command(number, &format!("d{}", number % 8))).collect();
+        (1..=255).map(|number| contract::command(number, &format!("d{}", number % 8))).collect();
     let mut stored = 0;
     for some in all.chunks(5) {
         // Asked for together: they share transactions.
-        let inserting: Vec<_> =
-            some.iter().map(|command| Commands::insert(&store, command, QueueLimits::default())).collect();
+        let inserting: Vec<_> = some
+            .iter()
+            .map(|command| Commands::insert(&store, command, None, QueueLimits::default()))
+            .collect();
         stored += inserting.into_iter().map(block_on).filter(Result::is_ok).count();
     }
     assert!((10..250).contains(&stored), "{stored}");
     let kept = block_on(Commands::list(&store, &CommandFilter::default(), None, 999)).unwrap();
     assert_eq!(kept.len(), stored);
+    assert_eq!(block_on(store.unpublished(None, 999)).unwrap().len(), stored);
     assert_eq!(block_on(store.count_open()).unwrap(), stored as u64);
 }

@@ -52,7 +52,8 @@ async fn put(store: &dyn Commands, command: &Command) {
     let of_device = CommandFilter { device: Some(command.device.clone()), ..CommandFilter::default() };
     let open = CommandFilter { done: Some(false), ..of_device };
     let others = store.list(&open, None, 99).await.unwrap().len();
-    assert_eq!(store.insert(command, WIDE).await.unwrap(), Inserted::Stored { superseded: vec![], others });
+    let stored = Inserted::Stored { superseded: vec![], others, begun: false };
+    assert_eq!(store.insert(command, None, WIDE).await.unwrap(), stored);
 }
 
 async fn take(store: &dyn Commands, number: u8) -> Command {
@@ -80,6 +81,7 @@ fn numbers(commands: &[Command]) -> Vec<u8> {
 /// purged when they are over. `fresh` makes stores that hold nothing yet.
 pub async fn commands<'s>(fresh: &dyn Fn() -> Box<dyn Commands + 's>) {
     rules_of_insertion(&*fresh()).await;
+    insertion_begun(&*fresh()).await;
     limits(&*fresh()).await;
     compare_and_set(&*fresh()).await;
     queues(&*fresh()).await;
@@ -95,11 +97,11 @@ async fn rules_of_insertion(store: &dyn Commands) {
     let kept = first.stored(1, 0);
     assert_eq!(take(store, 1).await, kept);
     assert_eq!(store.get(id(9)).await.unwrap(), None);
-    let again = store.insert(&keyed(2, "d1"), WIDE).await.unwrap();
+    let again = store.insert(&keyed(2, "d1"), None, WIDE).await.unwrap();
     assert_eq!(again, Inserted::Exists(Box::new(kept)));
     put(store, &keyed(3, "d2")).await;
     finish(store, 1, at(1)).await;
-    let over = store.insert(&keyed(4, "d1"), WIDE).await.unwrap();
+    let over = store.insert(&keyed(4, "d1"), None, WIDE).await.unwrap();
     assert_eq!(over, Inserted::Exists(Box::new(take(store, 1).await)), "also when it is over");
 
     let valve =
@@ -108,7 +110,9 @@ async fn rules_of_insertion(store: &dyn Commands) {
     put(store, &valve(11, "d2")).await;
     put(store, &with(12, "d1", |draft| draft.replace = ReplaceKey::parse("lamp").ok())).await;
     put(store, &command(13, "d1")).await;
-    let Inserted::Stored { superseded, others } = store.insert(&valve(14, "d1"), WIDE).await.unwrap() else {
+    let Inserted::Stored { superseded, others, .. } =
+        store.insert(&valve(14, "d1"), None, WIDE).await.unwrap()
+    else {
         panic!("not stored")
     };
     assert_eq!(others, 2, "what was superseded and is over does not count");
@@ -116,7 +120,9 @@ async fn rules_of_insertion(store: &dyn Commands) {
     assert_eq!((superseded[0].state(), superseded[0].version), (CommandState::Cancelled, 2));
     assert_eq!(superseded[0].cause().map(|cause| cause.code), Some(CauseCode::Superseded));
     fly(store, 14, at(15)).await;
-    let Inserted::Stored { superseded, others } = store.insert(&valve(16, "d1"), WIDE).await.unwrap() else {
+    let Inserted::Stored { superseded, others, .. } =
+        store.insert(&valve(16, "d1"), None, WIDE).await.unwrap()
+    else {
         panic!("not stored")
     };
     assert_eq!(others, 3, "what is on its way does");
@@ -127,9 +133,61 @@ async fn rules_of_insertion(store: &dyn Commands) {
     }
 }
 
+/// Only a command that its device has alone is stored as begun.
+async fn insertion_begun(store: &dyn Commands) {
+    let keyed = |number| {
+        with(number, "d1", |draft| {
+            draft.key = RequestKey::parse(&format!("k{number}")).ok();
+            draft.replace = ReplaceKey::parse("valve").ok();
+        })
+    };
+    let begin = |command: &Command, now| {
+        let mut begun = command.clone();
+        begun.begin(flight(), now).unwrap();
+        begun
+    };
+    let insert =
+        async |command: &Command, now| store.insert(command, Some(&begin(command, now)), WIDE).await.unwrap();
+    let first = keyed(1);
+    assert_eq!(insert(&first, at(1)).await, Inserted::Stored { superseded: vec![], others: 0, begun: true });
+    assert_eq!(take(store, 1).await, begin(&first, at(1)).stored(1, 0));
+    assert_eq!(numbers(&store.sending(None, 9).await.unwrap()), [1]);
+    assert!(store.ready(at(50), None, 9).await.unwrap().is_empty(), "it is in flight");
+    assert_eq!(numbers(&store.due(at(11), 9).await.unwrap()), [1]);
+    assert_eq!(insert(&first, at(2)).await, Inserted::Exists(Box::new(take(store, 1).await)));
+
+    let beside = command(2, "d1");
+    assert_eq!(
+        insert(&beside, at(2)).await,
+        Inserted::Stored { superseded: vec![], others: 1, begun: false }
+    );
+    assert_eq!(take(store, 2).await, beside.stored(1, 0), "it waits");
+    let Inserted::Stored { superseded, begun: false, .. } = insert(&keyed(3), at(3)).await else {
+        panic!("not as it is given")
+    };
+    assert_eq!(numbers(&superseded), [1]);
+    for number in [2, 3] {
+        finish(store, number, at(4)).await;
+    }
+    let mut only = take(store, 1).await;
+    only.report(None, Report::Acknowledged { result: None }, at(4), &Backoff::default());
+    assert!(only.is_done() && store.update(&only).await.unwrap());
+
+    // What is superseded while it waits leaves its device with no other, and may still matter to somebody.
+    put(store, &keyed(5)).await;
+    let Inserted::Stored { superseded, others: 0, begun: false } = insert(&keyed(6), at(6)).await else {
+        panic!("not as it is given")
+    };
+    assert_eq!(numbers(&superseded), [5]);
+    finish(store, 6, at(7)).await;
+    let alone = keyed(7);
+    assert_eq!(insert(&alone, at(7)).await, Inserted::Stored { superseded: vec![], others: 0, begun: true });
+    assert_eq!(store.count_open().await.unwrap(), 1);
+}
+
 async fn limits(store: &dyn Commands) {
     let narrow = QueueLimits { per_device: 2, total: 3 };
-    let insert = async |command: Command| store.insert(&command, narrow).await.unwrap();
+    let insert = async |command: Command| store.insert(&command, None, narrow).await.unwrap();
     let stored = |inserted: &Inserted| matches!(inserted, Inserted::Stored { .. });
     let keyed = |number| with(number, "d1", |draft| draft.replace = ReplaceKey::parse("v").ok());
     assert!(stored(&insert(command(1, "d1")).await));
