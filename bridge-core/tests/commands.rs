@@ -513,3 +513,34 @@ fn what_was_begun_and_taken_back_before_it_left_is_not_sent() {
     world.life.settle();
     assert_eq!(world.life.sent(), [("b".to_owned(), 1)].into());
 }
+
+#[test]
+fn what_was_begun_and_not_sent_in_its_time_goes_with_an_attempt_of_its_own() {
+    let mut world = World::new();
+    world.life.settle();
+    let command = world.submit("d1", draft("a"));
+    // Longer than the patience of its attempt; the sender comes before the timer.
+    world.clock.advance(Duration::from_secs(11));
+    world.life.poll(0);
+    assert!(world.life.sent().is_empty());
+    assert_eq!(world.get(&command).cause().map(|cause| cause.code), Some(CauseCode::Interrupted));
+    world.pass(10);
+    assert_eq!(world.life.sent(), [("a".to_owned(), 1)].into());
+    assert_eq!(world.life.answer(accepted()).map(|attempt| attempt.number), Some(2));
+    world.life.settle();
+    assert_eq!(world.state(&command), CommandState::Sent);
+}
+
+#[test]
+fn that_it_never_left_is_kept_until_the_store_takes_it() {
+    let mut world = World::new();
+    world.life.settle();
+    let command = world.submit("d1", draft("a"));
+    block_on(world.life.dispatcher.cancel(command.id, CauseCode::Withdrawn.into())).unwrap();
+    world.store.set(Fault::Before);
+    world.pass(1);
+    world.store.set(Fault::None);
+    world.pass(1);
+    assert_eq!(world.state(&command), CommandState::Cancelled);
+    assert!(world.life.sent().is_empty());
+}

@@ -197,7 +197,7 @@ impl Dispatcher {
         let id = lock(&self.ids).next(now, (self.parts.random)());
         let command = Command::new(id, (device.clone(), integration), draft, way.manner(), now, expires);
         let arrival = self.alone.arrives(device);
-        let first = self.first(&command, &way, now);
+        let first = self.first(&command, &way, self.parts.clock.wall());
         let begun = first.as_ref().and_then(Inserting::begun);
         let inserted = self.parts.store.insert(&command, begun, self.config.limits).await?;
         let mut unused = first;
@@ -393,7 +393,7 @@ impl Dispatcher {
     }
 
     /// Goes on after a restart: what was being sent is sent again or `unknown`, what was not told is told. Only for the one
-    /// dispatcher of a store; several of them let time find out ([`tick`](Self::tick)).
+    /// dispatcher of a store, and before its sender runs; several of them let time find out ([`tick`](Self::tick)).
     ///
     /// # Errors
     /// When the store failed; call it again.
@@ -522,7 +522,8 @@ impl Dispatcher {
         let mut recent = lock(&self.recent);
         if command.is_done() {
             recent.remove(&command.id);
-        } else {
+        } else if recent.get(&command.id).is_none_or(|known| known.version < command.version) {
+            // Two who have written may come here in the other order.
             recent.insert(command.id, shared.clone());
         }
         drop(recent);

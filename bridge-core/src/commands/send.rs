@@ -106,7 +106,8 @@ impl Dispatcher {
         let First { command, attempt, patience, way, is_stored } = first;
         let give_up = self.parts.clock.now() + patience;
         if !is_stored {
-            // Whoever inserted it is gone. What is written comes after the insertion, and changes nothing.
+            // Whoever inserted it is gone. What is written comes after the insertion, and changes nothing; only where the
+            // store is far away the insertion may come later still, and time finds it.
             while let Err(error) = self.parts.store.published(&[(command.id, 0)]).await {
                 self.rest(error, give_up).await?;
             }
@@ -123,10 +124,14 @@ impl Dispatcher {
         else {
             return self.dispatch(&command.device).await;
         };
-        if known.is_withdrawn() {
-            let cause = Cause::from(CauseCode::Withdrawn);
+        let too_late = known.due().is_some_and(|due| due <= self.parts.clock.wall());
+        if too_late || known.is_withdrawn() {
+            let code = if too_late { CauseCode::Interrupted } else { CauseCode::Withdrawn };
+            let cause = Cause::from(code);
             let unsent = SendOutcome::Refused { cause, again: Again::Later(None) };
-            self.conclude(attempt, &unsent).await?;
+            while let Err(error) = self.conclude(attempt, &unsent).await {
+                self.rest(error, give_up).await?;
+            }
         } else {
             self.send(known, attempt, give_up, &way).await?;
         }

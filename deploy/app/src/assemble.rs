@@ -340,18 +340,26 @@ impl App {
     }
 }
 
-/// The tasks of commands. Whatever was being sent when the process ended is found by `recover`.
+/// The tasks of commands. Whatever was being sent when the process ended is found by `recover`, and nothing else is sent
+/// before: what this process sends must not be taken for it.
 fn start_commands(commands: &Commands) -> [JoinHandle<()>; 3] {
     let [recovering, sending, telling] = [(); 3].map(|()| commands.dispatcher.clone());
+    let (recovered, is_recovered) = tokio::sync::oneshot::channel();
     [
         tokio::spawn(async move {
             while let Err(error) = recovering.recover().await {
                 tracing::warn!(%error, "commands under way cannot be looked at; it is tried again");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
+            // The sender is gone when the process ends.
+            let _ = recovered.send(());
             recovering.run_timer().await;
         }),
-        tokio::spawn(async move { sending.run_sender().await }),
+        tokio::spawn(async move {
+            if is_recovered.await.is_ok() {
+                sending.run_sender().await;
+            }
+        }),
         tokio::spawn(async move { telling.run_announcer().await }),
     ]
 }
