@@ -18,8 +18,17 @@ pub(crate) struct Young {
     sorting: BTreeMap<MessageId, Timestamp>,
     /// Rows of the log up to this number are those of `sorting`.
     boundary: i64,
-    /// Up to this id they are in the table as soon as the transaction is committed.
-    staged: Option<MessageId>,
+    /// What the transaction has done so far.
+    staged: Staged,
+}
+
+/// See [`Young::staged`].
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Staged {
+    /// Up to this id they are in the table as soon as it is committed.
+    up_to: Option<MessageId>,
+    /// `sorting` was filled: the rows of the log that it stands for are of this transaction, too.
+    begun: bool,
 }
 
 /// What is to be sorted in now.
@@ -62,32 +71,47 @@ impl Young {
         if self.sorting.is_empty() && self.fresh.len() >= GATHER {
             self.sorting = std::mem::take(&mut self.fresh);
             self.boundary = last_row;
+            self.staged.begun = true;
         }
-        let after = self.staged.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.staged.up_to.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.sorting.range((after, Bound::Unbounded)).map(|(id, at)| (*id, *at));
         let most = (2 * appended).max(self.sorting.len().max(GATHER) / STEPS);
         let ids: Vec<_> = rest.by_ref().take(most).collect();
         let emptied = rest.next().is_none().then_some(self.boundary);
-        self.staged = Some(ids.last()?.0);
+        self.staged.up_to = Some(ids.last()?.0);
         Some(Step { ids, emptied })
     }
 
     /// How far the transaction has come.
-    pub(crate) fn staged(&self) -> Option<MessageId> {
+    pub(crate) fn staged(&self) -> Staged {
         self.staged
     }
 
-    /// Takes the steps back that came after this.
-    pub(crate) fn unstage(&mut self, to: Option<MessageId>) {
+    /// Takes back what came after this.
+    pub(crate) fn unstage(&mut self, to: Staged) {
+        if self.staged.begun && !to.begun {
+            self.take_back();
+        }
         self.staged = to;
     }
 
     /// The transaction has ended.
     pub(crate) fn settle(&mut self, committed: bool) {
-        let Some(last) = self.staged.take().filter(|_| committed) else { return };
+        let staged = std::mem::take(&mut self.staged);
+        if !committed && staged.begun {
+            self.take_back();
+        }
+        let Some(last) = staged.up_to.filter(|_| committed) else { return };
         let mut rest = self.sorting.split_off(&last);
         rest.remove(&last);
         self.sorting = rest;
+    }
+
+    /// The rows of the log that `sorting` was to stand for are not all there, and others will have their numbers.
+    fn take_back(&mut self) {
+        for (id, at) in std::mem::take(&mut self.sorting) {
+            self.insert(id, at);
+        }
     }
 }
 
@@ -160,5 +184,31 @@ mod tests {
         young.settle(true);
         assert!(!young.has(second.ids[0].0, at(0)));
         assert_eq!(young.forget(at(2)), GATHER - first.ids.len() - second.ids.len());
+    }
+
+    #[test]
+    fn a_round_whose_first_transaction_fails_has_not_begun() {
+        // The rows of a batch that was undone are given to other ids: they must not be emptied as sorted in.
+        for is_undone_alone in [false, true] {
+            let mut young = young(GATHER);
+            let before = young.staged();
+            assert!(young.step(10, 100).is_some());
+            if is_undone_alone {
+                young.unstage(before);
+            }
+            young.settle(is_undone_alone);
+            assert!((0..GATHER).all(|number| young.has(id(number), at(1))));
+            (0..20).for_each(|number| young.insert(id(GATHER + number), at(1)));
+            let mut sorted = 0;
+            let emptied = loop {
+                let step = young.step(20, 110).unwrap();
+                sorted += step.ids.len();
+                young.settle(true);
+                if let Some(emptied) = step.emptied {
+                    break emptied;
+                }
+            };
+            assert_eq!((emptied, sorted), (110, GATHER + 20), "all of them, up to the row of the last");
+        }
     }
 }
