@@ -60,8 +60,9 @@ pub(crate) struct Secure {
     proven: HashMap<SessionId, Proven>,
     /// The associations of each identity, the oldest first: a device alone cannot push out the others.
     of: HashMap<Identity, VecDeque<SessionId>>,
-    /// When the credential was made, of identities that shake hands or have; only of those that are enrolled.
-    proving: HashMap<Identity, Timestamp>,
+    /// When the credential was made that a handshake under way is to prove: another handshake of the same identity may be about
+    /// a newer one.
+    proving: HashMap<RequestId, Timestamp>,
     /// Devices at new addresses, and confirmable messages that went there: their acknowledgements prove the address.
     unconfirmed: HashMap<SessionId, VecDeque<u16>>,
     /// Bounded by the limit of handshakes.
@@ -158,6 +159,13 @@ impl Secure {
         all.front().copied().filter(|_| all.len() > PER_IDENTITY)
     }
 
+    /// Handshakes that came to nothing prove nothing: as many stay as are under way, twice at most.
+    fn forget_failed(&mut self) {
+        if self.proving.len() > 2 * self.dtls.held().handshakes {
+            self.proving.retain(|request, _| self.dtls.is_under_way(*request));
+        }
+    }
+
     /// What came says whether the device receives at its address: message ids of ours cannot be guessed.
     fn confirm(&mut self, session: SessionId, data: &[u8]) {
         let Some(sent) = self.unconfirmed.get(&session) else { return };
@@ -216,11 +224,11 @@ impl Carrier for Secure {
             match event {
                 Event::KeyRequest { request, identity } => self.look_up(request, Identity::Psk(identity)),
                 Event::VerdictRequest { request, identity } => self.look_up(request, identity),
-                Event::Connected { session, identity, replaces, .. } => {
+                Event::Connected { session, identity, request, replaces, .. } => {
                     if let Some(old) = replaces {
                         self.forget(now, endpoint, old);
                     }
-                    if let Some(created) = self.proving.get(&identity).copied()
+                    if let Some(created) = request.and_then(|request| self.proving.remove(&request))
                         && let Some(oldest) = self.admit(session, identity, created)
                     {
                         self.crowded += 1;
@@ -237,6 +245,7 @@ impl Carrier for Secure {
                 Event::Closed { session, .. } => self.forget(now, endpoint, session),
             }
         }
+        self.forget_failed();
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -282,16 +291,15 @@ impl Datagrams for Secure {
     async fn answered(&mut self) {
         // It has a sender of its own, so that there is always another.
         let Some(Found { request, identity, enrolled }) = self.found.1.recv().await else { return };
-        match (&identity, &enrolled) {
-            (Identity::Psk(_), _) => {
+        if let Some(enrolled) = &enrolled {
+            self.proving.insert(request, enrolled.created);
+        }
+        match identity {
+            Identity::Psk(_) => {
                 let psk = enrolled.as_ref().and_then(|enrolled| enrolled.psk.as_ref());
                 self.dtls.provide_key(Instant::now(), request, psk);
             }
-            (_, enrolled) => self.dtls.provide_verdict(Instant::now(), request, enrolled.is_some()),
-        }
-        match enrolled {
-            Some(enrolled) => drop(self.proving.insert(identity, enrolled.created)),
-            None => drop(self.proving.remove(&identity)),
+            _ => self.dtls.provide_verdict(Instant::now(), request, enrolled.is_some()),
         }
     }
 }
@@ -302,6 +310,11 @@ impl Secure {
     pub(crate) fn only_session(&self) -> SessionId {
         assert_eq!(self.proven.len(), 1);
         *self.proven.keys().next().unwrap()
+    }
+
+    /// Handshakes of which it is known what they are to prove.
+    pub(crate) fn proving(&self) -> usize {
+        self.proving.len()
     }
 
     /// Messages that were not sent.

@@ -87,6 +87,8 @@ pub enum Event {
         peer: SocketAddr,
         /// Who it is.
         identity: Identity,
+        /// The question whose answer let it in; none when an earlier session was resumed.
+        request: Option<RequestId>,
         /// What protects the records.
         suite: CipherSuite,
         /// Whether the secret of an earlier session was used.

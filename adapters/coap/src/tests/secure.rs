@@ -1,7 +1,8 @@
 //! Devices behind DTLS with Connection IDs: moved by their NAT, over a restart of the server, without a key any more. Those with
-//! certificates and raw public keys are in [`proofs`]. Not here:
+//! certificates and raw public keys are in [`proofs`], what handshakes prove in [`handshakes`]. Not here:
 //! handshakes and what can go wrong in them (`dtls`), real clients (`tests/tests/coap_dtls.rs`).
 
+mod handshakes;
 mod proofs;
 
 use std::net::SocketAddr;

@@ -98,7 +98,10 @@ pub(crate) struct Handshake {
     pub(crate) own_cid: Option<u64>,
     /// When its timer goes off.
     pub(crate) alarm: Instant,
+    /// The question that it waits for.
     pub(crate) request: Option<RequestId>,
+    /// The one that was answered.
+    pub(crate) answered: Option<RequestId>,
     pub(crate) resumed: bool,
     pub(crate) session_id: Vec<u8>,
     choice: Choice,
@@ -148,6 +151,7 @@ impl Handshake {
             own_cid,
             alarm: now,
             request: None,
+            answered: None,
             resumed: resumable.is_some(),
             session_id: resumable.map_or(resumes, |_| opening.hello.session_id.to_vec()),
             expects: if choice.suite.is_psk() { Expects::KeyExchange } else { Expects::Certificate },
@@ -245,7 +249,7 @@ impl Handshake {
     /// The application's answer to a question for a key. Without one a random key takes its place, so that an unknown
     /// identity ends as a wrong key does (RFC 4279 section 2).
     pub(crate) fn on_key(&mut self, core: &mut Core, now: Instant, key: Option<&Psk>) -> Step {
-        self.request = None;
+        self.answered = self.request.take();
         let substitute = Zeroizing::new(core.random::<16>());
         let premaster = prf::psk_premaster(key.map_or(&substitute[..], |key| &key.0));
         self.derive(&premaster);
@@ -256,7 +260,7 @@ impl Handshake {
 
     /// The application's answer to whether a proven identity may come in.
     pub(crate) fn on_verdict(&mut self, now: Instant, accepted: bool) -> Step {
-        self.request = None;
+        self.answered = self.request.take();
         if !accepted {
             return Step::Failed(Failure::Refused(alert::CERTIFICATE_UNKNOWN));
         }

@@ -55,7 +55,7 @@ impl Handshakes {
         if let Some(cid) = handshake.own_cid {
             self.by_cid.remove(&cid);
         }
-        if let Some(request) = handshake.request {
+        if let Some(request) = handshake.request.or(handshake.answered) {
             self.requests.remove(&request);
         }
         let origin = origin(peer);
@@ -75,7 +75,7 @@ impl Handshakes {
         if let Some(cid) = handshake.own_cid {
             self.by_cid.insert(cid, peer);
         }
-        if let Some(request) = handshake.request {
+        if let Some(request) = handshake.request.or(handshake.answered) {
             self.requests.insert(request, peer);
         }
         *self.per_origin.entry(origin(peer)).or_default() += 1;
@@ -94,8 +94,15 @@ impl Handshakes {
         self.by_cid.get(&cid).copied()
     }
 
-    pub(super) fn asking(&self, request: RequestId) -> Option<SocketAddr> {
+    /// Where the handshake is that has asked this, whether it was answered or not.
+    pub(super) fn asked(&self, request: RequestId) -> Option<SocketAddr> {
         self.requests.get(&request).copied()
+    }
+
+    /// Where the handshake is that waits for an answer to this.
+    pub(super) fn asking(&self, request: RequestId) -> Option<SocketAddr> {
+        let waits = |peer: &SocketAddr| self.get(*peer).is_some_and(|one| one.request == Some(request));
+        self.asked(request).filter(waits)
     }
 
     /// The first alarm.

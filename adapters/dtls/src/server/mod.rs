@@ -153,6 +153,12 @@ impl Server {
         self.answer(now, request, |handshake, _| handshake.on_verdict(now, accepted));
     }
 
+    /// Whether the handshake that has asked this is still under way, answered or not. When it is not, it has become an
+    /// association, which is an [`Event::Connected`], or failed.
+    pub fn is_under_way(&self, request: RequestId) -> bool {
+        self.handshakes.asked(request).is_some()
+    }
+
     /// Sends data to a device, in one record.
     ///
     /// # Errors
@@ -244,6 +250,7 @@ impl Server {
     /// A handshake is complete: its association takes the place of an older one of the same device.
     fn complete(&mut self, now: Instant, handshake: Handshake) {
         let (peer, resumed, session_id) = (handshake.peer, handshake.resumed, handshake.session_id.clone());
+        let request = handshake.answered;
         let Some((association, resumable)) = handshake.finish(&self.core, now) else { return };
         let replaces = self.replace(peer, &association.identity, association.own_cid.is_some());
         while self.sessions.len() >= self.core.config.limits.sessions.max(1) {
@@ -262,6 +269,7 @@ impl Server {
             session: SessionId(id),
             peer,
             identity: association.identity.clone(),
+            request,
             suite: association.suite,
             resumed,
             replaces: replaces.map(SessionId),
