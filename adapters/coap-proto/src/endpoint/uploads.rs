@@ -152,7 +152,8 @@ impl<P: Clone + Eq + Hash> Uploads<P> {
             let Some(&oldest) = own.first() else { break };
             self.drop_upload(timers, oldest);
         }
-        if self.uploads.len() >= limits.uploads || self.bytes + payload.len() > limits.upload_bytes {
+        // A first block of several (BERT) may need the room of many.
+        while self.uploads.len() >= limits.uploads || self.bytes + payload.len() > limits.upload_bytes {
             let oldest = self.uploads.iter().min_by_key(|(name, upload)| (upload.touched, **name));
             match oldest.map(|(name, upload)| (*name, upload.touched + config.blockwise.evict_after)) {
                 Some((name, at)) if at <= now => self.drop_upload(timers, name),

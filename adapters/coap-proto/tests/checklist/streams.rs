@@ -298,20 +298,17 @@ struct Behind {
 
 impl Behind {
     fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
         let now = Instant::now();
         let mut number = 0;
         let random = move || {
             number += 1;
             number
         };
-        Self {
-            endpoint: Endpoint::new(
-                Config { stream: Some(Framing::Length), ..Config::default() },
-                now,
-                random,
-            ),
-            now,
-        }
+        Self { endpoint: Endpoint::new(Config { stream: Some(Framing::Length), ..config }, now, random), now }
     }
 
     fn feed(&mut self, message: Message) -> Vec<Message> {
@@ -510,6 +507,29 @@ fn rfc8323_6_several_blocks_come_up_in_one_message() {
     assert_eq!(behind.feed(post(0, true, 1 << 20))[0].code, Code::CONTINUE);
     assert_eq!(behind.feed(post(1024, false, 1))[0].code, Code::REQUEST_ENTITY_TOO_LARGE);
     assert_eq!(behind.endpoint.held().upload_bytes, 0);
+}
+
+#[test]
+fn rfc8323_6_several_blocks_find_room_or_are_refused() {
+    let mut config = Config::default();
+    config.limits.upload_bytes = 6 * 1024;
+    let mut behind = Behind::with(config);
+    let post = |path: &str, blocks: usize| {
+        let mut post = message(Code::POST, b"a", path, &vec![7; blocks * 1024]);
+        post.options.set_uint(number::BLOCK1, 0b1111);
+        post
+    };
+    for path in ["/1", "/2", "/3"] {
+        assert_eq!(behind.feed(post(path, 2))[0].code, Code::CONTINUE);
+    }
+    behind.now += seconds(11);
+    // All that rest make room for it; one of them would not.
+    assert_eq!(behind.feed(post("/long", 5))[0].code, Code::CONTINUE);
+    let held = behind.endpoint.held();
+    assert_eq!((held.uploads, held.upload_bytes), (1, 5 * 1024));
+    behind.now += seconds(11);
+    assert_eq!(behind.feed(post("/too-long", 7))[0].code, Code::SERVICE_UNAVAILABLE);
+    assert!(behind.endpoint.held().upload_bytes <= 6 * 1024);
 }
 
 #[test]
