@@ -34,7 +34,23 @@ pub enum DtlsKeyError {
 }
 
 /// The bridge's own private key, with what it believes of devices.
-pub struct DtlsKey(pub(crate) Credential);
+pub struct DtlsKey {
+    pub(crate) credential: Credential,
+    pub(crate) authorities: Authorities,
+}
+
+/// Which authorities of devices' certificates there are: a digest that is the same for the same ones, in whatever order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Authorities(pub(crate) [u8; 32]);
+
+impl Authorities {
+    /// Of DER certificates.
+    pub(crate) fn of(mut anchors: Vec<Bytes>) -> Self {
+        anchors.sort_unstable();
+        // A certificate in DER says where it ends.
+        Self(Sha256::digest(anchors.concat()).into())
+    }
+}
 
 impl DtlsKey {
     /// Devices may prove themselves by raw public key, and by certificate when there are authorities for that.
@@ -49,11 +65,12 @@ impl DtlsKey {
             let chain = all(pem).ok_or(DtlsKeyError::Certificates)?;
             credential = credential.with_chain(chain).map_err(|_| DtlsKeyError::Certificates)?;
         }
+        let mut anchors = Vec::new();
         if let Some(pem) = pem.client_authorities {
-            let anchors = all(pem).ok_or(DtlsKeyError::Authorities)?;
+            anchors = all(pem).ok_or(DtlsKeyError::Authorities)?;
             credential = credential.with_trust_anchors(&anchors).map_err(|_| DtlsKeyError::Authorities)?;
         }
-        Ok(Self(credential))
+        Ok(Self { credential, authorities: Authorities::of(anchors) })
     }
 }
 
@@ -116,6 +133,19 @@ mod tests {
         for bad in [fixture!("p384.pem"), key, ""] {
             assert_eq!(made(key, None, Some(bad)), Some(DtlsKeyError::Authorities));
         }
+    }
+
+    #[test]
+    fn authorities_are_the_same_in_any_order() {
+        let of = |client_authorities: Option<&str>| {
+            let pem = DtlsPem { key: fixture!("bridge.key"), certificates: None, client_authorities };
+            DtlsKey::new(&pem).unwrap().authorities
+        };
+        let (one, other) = (fixture!("ca.pem"), fixture!("stranger.pem"));
+        let both = of(Some(&[one, other].concat()));
+        assert_eq!(both, of(Some(&[other, one].concat())));
+        assert_eq!(of(None), Authorities::of(Vec::new()));
+        assert!(both != of(Some(one)) && of(Some(one)) != of(Some(other)) && of(Some(one)) != of(None));
     }
 
     #[test]

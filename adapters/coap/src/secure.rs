@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::api::{CarriedStats, CoapApi};
 use crate::carrier::{Caller, Carrier, Datagrams};
 use crate::identity::{self, Enrolled};
-use crate::keys::DtlsKey;
+use crate::keys::{Authorities, DtlsKey};
 use crate::{random, saved};
 
 /// What a DTLS server is made of.
@@ -57,6 +57,7 @@ const CONFIRMATIONS: usize = 8;
 pub(crate) struct Secure {
     dtls: Server,
     api: CoapApi,
+    authorities: Authorities,
     proven: HashMap<SessionId, Proven>,
     /// The associations of each identity, the oldest first: a device alone cannot push out the others.
     of: HashMap<Identity, VecDeque<SessionId>>,
@@ -90,10 +91,11 @@ impl Secure {
         let Associations { node, seed, saved, key } = made_of;
         let server = Server::new(config(node), now, unix(&api), random::bytes(seed));
         let Ok(mut dtls) = server else { unreachable!("the settings are those that are tested") };
-        dtls.set_credential(key.map(|key| key.0));
+        let authorities = key.as_ref().map_or(Authorities::of(Vec::new()), |key| key.authorities);
+        dtls.set_credential(key.map(|key| key.credential));
         let mut restored = Vec::new();
         if let (Some(saved), Some(keys)) = (saved, api.settings().seal_keys.clone()) {
-            match saved::restore(&mut dtls, now, &saved, &keys) {
+            match saved::restore(&mut dtls, now, (&saved, authorities), &keys) {
                 Ok(created) => restored = created,
                 Err(error) => {
                     tracing::warn!(%error, "DTLS associations are not restored: devices shake hands again");
@@ -104,6 +106,7 @@ impl Secure {
         let mut secure = Self {
             dtls,
             api,
+            authorities,
             proven: HashMap::new(),
             of: HashMap::new(),
             proving: HashMap::new(),
@@ -124,7 +127,7 @@ impl Secure {
     pub(crate) fn end(self, now: Instant, mut random: impl FnMut(&mut [u8])) -> Option<Vec<u8>> {
         let keys = self.api.settings().seal_keys.clone()?;
         let created = self.proven.iter().map(|(session, proven)| (*session, proven.created));
-        saved::save(self.dtls, now, created, &keys, &mut random)
+        saved::save(self.dtls, now, (created, self.authorities), &keys, &mut random)
     }
 
     fn look_up(&self, request: RequestId, identity: Identity) {

@@ -27,6 +27,8 @@ use crate::{Associations, Closing, DtlsKey, DtlsPem, Settings, random, serve_sec
 
 const BOUND: Duration = Duration::from_secs(20);
 const KEY: &[u8] = b"a pre-shared key";
+/// The authority of devices' certificates.
+const CA: &str = include_str!("../../../../tests/fixtures/x509/ca.pem");
 
 fn seal_keys(text: &str) -> Option<Arc<SealKeys>> {
     SealKeys::new([text.as_bytes()]).map(Arc::new)
@@ -46,15 +48,20 @@ impl Secure {
         let world = World::new().await;
         world.api.replace(Settings { seal_keys: seal_keys("one"), ..Settings::default() });
         enrol(&world, 1).await;
-        let (address, closing, server) = start(&world, "127.0.0.1:0".parse().unwrap(), None).await;
+        let (address, closing, server) = start(&world, "127.0.0.1:0".parse().unwrap(), None, key()).await;
         Self { world, address, closing, server }
     }
 
     /// Ends the server and starts another one in its place; what was saved is changed on the way.
     async fn restart(&mut self, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        self.restart_with(key(), change).await;
+    }
+
+    /// The same with another key of the bridge's own.
+    async fn restart_with(&mut self, key: DtlsKey, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
         self.closing.send_replace(true);
         let saved = timeout(BOUND, &mut self.server).await.unwrap().unwrap().unwrap();
-        let (_, closing, server) = start(&self.world, self.address, Some(change(saved))).await;
+        let (_, closing, server) = start(&self.world, self.address, Some(change(saved)), key).await;
         (self.closing, self.server) = (closing, server);
     }
 }
@@ -63,22 +70,28 @@ async fn start(
     world: &World,
     address: SocketAddr,
     saved: Option<Vec<u8>>,
+    key: DtlsKey,
 ) -> (SocketAddr, watch::Sender<bool>, JoinHandle<Option<Vec<u8>>>) {
     let socket = UdpSocket::bind(address).await.unwrap();
     let address = socket.local_addr().unwrap();
     let (closing, begins) = watch::channel(false);
     let seed = [2 + u8::from(saved.is_some()); 32];
-    let made_of = Associations { node: 7, seed, saved, key: Some(key()) };
+    let made_of = Associations { node: 7, seed, saved, key: Some(key) };
     let server = serve_secure(socket, world.api.clone(), made_of, Closing { begins, grace: BOUND });
     (address, closing, tokio::spawn(server))
 }
 
 /// The bridge's own, with a certificate, for all kinds of devices.
 fn key() -> DtlsKey {
+    key_and(Some(CA))
+}
+
+/// The same with these authorities of devices' certificates.
+fn key_and(client_authorities: Option<&str>) -> DtlsKey {
     let pem = DtlsPem {
         key: include_str!("../../../../tests/fixtures/x509/bridge.key"),
         certificates: Some(include_str!("../../../../tests/fixtures/x509/bridge.pem")),
-        client_authorities: Some(include_str!("../../../../tests/fixtures/x509/ca.pem")),
+        client_authorities,
     };
     DtlsKey::new(&pem).unwrap()
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::certificate::CertificateDevice;
+use crate::saved;
 
 const DEVICE: &str = include_str!("../../../../../tests/fixtures/x509/device.pem");
 const EXPIRED: &str = include_str!("../../../../../tests/fixtures/x509/expired.pem");
@@ -94,6 +95,26 @@ async fn a_common_name_says_which_device_it_is_when_that_is_wanted() {
     secure.world.api.replace(fingerprint);
     assert_eq!(device.ask(&reading(4)).await.code, Code::UNAUTHORIZED);
     assert_eq!(secure.world.messages().await.len(), 2);
+}
+
+#[tokio::test]
+async fn certificates_of_authorities_that_were_changed_are_shown_again() {
+    for (authorities, is_older) in [(None, false), (Some(STRANGER), false), (Some(CA), true)] {
+        let mut secure = Secure::new().await;
+        enrol_as(&secure.world, digest(DEVICE), Proof::Certificate, 3).await;
+        enrol_as(&secure.world, raw_digest(), Proof::RawPublicKey, 3).await;
+        let mut certified = Device::offer(secure.address, shows(Some(DEVICE), 7)).await.0;
+        let mut raw = Device::offer(secure.address, shows(None, 7)).await.0;
+        for device in [&mut certified, &mut raw] {
+            assert_eq!(device.ask(&reading(1)).await.code, Code::CHANGED);
+        }
+        let older = |saved: Vec<u8>| saved::older(&saved, &seal_keys("one").unwrap());
+        let change = |saved| if is_older { older(saved) } else { saved };
+        secure.restart_with(key_and(authorities), change).await;
+        assert_eq!(certified.seen().await, Seen::Alert(0, true));
+        assert_eq!(raw.ask(&reading(2)).await.code, Code::CHANGED);
+        assert_eq!(secure.world.api.secure_stats().held.sessions, 1);
+    }
 }
 
 #[tokio::test]
