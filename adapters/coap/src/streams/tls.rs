@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coap_proto::stream::Framing;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -74,6 +74,11 @@ impl Tls {
             Framing::Carrier => b"http/1.1",
         };
         config.alpn_protocols = vec![protocol.to_vec()];
+        if pem.client_authorities.is_some() {
+            // Whoever resumes a session shows no certificate: it would be good for longer than it is valid.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
@@ -100,7 +105,68 @@ pub(crate) fn certificates(kind: &'static str, pem: &str) -> Result<Vec<Certific
 
 #[cfg(test)]
 mod tests {
+    use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+
     use super::*;
+
+    macro_rules! fixture {
+        ($name:literal) => {
+            include_str!(concat!("../../../../tests/fixtures/x509/", $name))
+        };
+    }
+
+    /// What a client that remembers sessions does the second time.
+    async fn second(client_authorities: Option<&str>, version: ProtocolVersion) -> HandshakeKind {
+        let (certificates, key) = (fixture!("bridge.pem"), fixture!("bridge.key"));
+        let tls = Tls::new(&TlsPem { certificates, key, client_authorities }, Framing::Length).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(fixture!("ca.pem").as_bytes()).unwrap()).unwrap();
+        let versions = rustls::ALL_VERSIONS.iter().copied().filter(|one| one.version == version);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions.collect::<Vec<_>>())
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(fixture!("device.pem").as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(fixture!("device.key").as_bytes()).unwrap(),
+            )
+            .unwrap();
+        let client = TlsConnector::from(Arc::new(client));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut kind = HandshakeKind::Full;
+        for _ in 0..2 {
+            let accepting = async {
+                let (mut stream, shown) = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+                stream.write_all(b"x").await.unwrap();
+                stream.shutdown().await.unwrap();
+                shown
+            };
+            let connecting = async {
+                let stream = TcpStream::connect(address).await.unwrap();
+                let mut stream = client.connect(address.ip().into(), stream).await.unwrap();
+                // What it remembers comes before that.
+                stream.read_to_end(&mut Vec::new()).await.unwrap();
+                stream.get_ref().1.handshake_kind().unwrap()
+            };
+            let (shown, this) = tokio::join!(accepting, connecting);
+            assert_eq!(shown.is_some(), client_authorities.is_some());
+            kind = this;
+        }
+        kind
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_shown_each_time() {
+        for version in [ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3] {
+            assert_eq!(second(None, version).await, HandshakeKind::Resumed);
+            assert_eq!(second(Some(fixture!("ca.pem")), version).await, HandshakeKind::Full);
+        }
+    }
 
     #[test]
     fn what_is_no_pem_is_refused() {
