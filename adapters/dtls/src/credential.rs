@@ -152,10 +152,22 @@ impl Credential {
         let own = EndEntityCert::try_from(&own).ok()?;
         let others: Vec<CertificateDer<'_>> =
             others.iter().map(|other| CertificateDer::from(*other)).collect();
+        if !is_one_path(&others) {
+            return None;
+        }
         let (time, usage) = (UnixTime::since_unix_epoch(unix), KeyUsage::client_auth());
         own.verify_for_usage(&[&EcdsaP256], &self.anchors, &others, time, usage, None, None).ok()?;
         PeerKey::from_der(own.subject_public_key_info().as_ref())
     }
+}
+
+/// Whether no two have the same subject. Otherwise somebody who holds no private key could make the search for a path to an anchor
+/// try all orders of them, with a signature to verify for each: so each has one issuer at most.
+fn is_one_path(authorities: &[CertificateDer<'_>]) -> bool {
+    // What cannot be read is on no path.
+    let mut known: Vec<_> = authorities.iter().filter_map(|one| EndEntityCert::try_from(one).ok()).collect();
+    known.sort_unstable_by(|one, other| one.subject().cmp(other.subject()));
+    known.windows(2).all(|pair| pair[0].subject() != pair[1].subject())
 }
 
 /// Whether that is a public key that a device can prove itself with: P-256, as DER SubjectPublicKeyInfo.
@@ -200,5 +212,94 @@ impl SignatureVerificationAlgorithm for EcdsaP256 {
 
     fn signature_alg_id(&self) -> AlgorithmIdentifier {
         alg_id::ECDSA_SHA256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// 2026.
+    const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82], &length[..], content].concat()
+    }
+
+    fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        match u8::try_from(content.len()) {
+            Ok(length) if length < 0x80 => [&[0x30, length], &content[..]].concat(),
+            Ok(length) => [&[0x30, 0x81, length], &content[..]].concat(),
+            Err(_) => element(0x30, &content),
+        }
+    }
+
+    fn key(byte: u8) -> SigningKey {
+        SigningKey::from_slice(&[byte; 32]).unwrap()
+    }
+
+    fn name(letter: u8) -> Vec<u8> {
+        let pair = [0x30, 8, 6, 3, 0x55, 4, 3, 0x0c, 1, letter];
+        sequence(&[&[0x31, 10], &pair])
+    }
+
+    /// A certificate for the private key of 32 such bytes: subject and issuer are one letter each (RFC 5280 section 4.1).
+    fn certificate((subject, own): (u8, u8), (issuer, signer): (u8, u8), is_authority: bool) -> Vec<u8> {
+        let ecdsa_with_sha256 = sequence(&[&[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
+        let times = sequence(&[b"\x17\x0d200101000000Z", b"\x17\x0d400101000000Z"]);
+        let basic: &[u8] = if is_authority { &[4, 5, 0x30, 3, 1, 1, 0xff] } else { &[4, 2, 0x30, 0] };
+        let extension = sequence(&[&[6, 3, 0x55, 0x1d, 0x13], basic]);
+        let extensions = sequence(&[&extension]);
+        let extensions = [&[0xa3, u8::try_from(extensions.len()).unwrap()], &extensions[..]].concat();
+        let public = key(own).verifying_key().to_public_key_der().unwrap();
+        let signed = sequence(&[
+            &[0xa0, 3, 2, 1, 2, 2, 1, own],
+            &ecdsa_with_sha256,
+            &name(issuer),
+            &times,
+            &name(subject),
+            public.as_bytes(),
+            &extensions,
+        ]);
+        let signature: Signature = key(signer).sign(&signed);
+        let signature = signature.to_der();
+        let head = [3, u8::try_from(signature.as_bytes().len()).unwrap() + 1, 0];
+        sequence(&[&signed, &ecdsa_with_sha256, &head, signature.as_bytes()])
+    }
+
+    fn is_believed(chain: &[&[u8]]) -> bool {
+        let root = Bytes::from(certificate((b'R', 1), (b'R', 1), true));
+        let server = [
+            &[0x30, 0x41, 2, 1, 0, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a][..],
+            &[0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 4, 0x27, 0x30, 0x25, 2, 1, 1, 4, 0x20],
+            &[9; 32],
+        ];
+        let credential = Credential::new(&server.concat()).unwrap().with_trust_anchors(&[root]).unwrap();
+        credential.verify_chain(chain, NOW).is_some()
+    }
+
+    #[test]
+    fn a_chain_leads_to_an_anchor_by_one_path() {
+        let device = certificate((b'd', 7), (b'B', 3), false);
+        let lower = certificate((b'B', 3), (b'A', 2), true);
+        let upper = certificate((b'A', 2), (b'R', 1), true);
+        let root = certificate((b'R', 1), (b'R', 1), true);
+        assert!(is_believed(&[&device, &lower, &upper]));
+        assert!(is_believed(&[&device, &upper, &lower]), "in any order");
+        assert!(is_believed(&[&device, &lower, &upper, &root]), "the anchor may be among them");
+        assert!(is_believed(&[&device, &lower, &upper, b"of a kind that nobody reads"]));
+        assert!(!is_believed(&[&device, &lower]));
+        // Two that may have signed what is below them: it would be looked for which one.
+        let twin = certificate((b'A', 4), (b'R', 5), true);
+        assert!(!is_believed(&[&device, &lower, &upper, &twin]));
+        assert!(!is_believed(&[&device, &lower, &upper, &upper]));
+        let likeness = [11, 12, 13, 14, 15].map(|own| certificate((b'R', own), (b'R', own), true));
+        let bare: Vec<CertificateDer<'_>> =
+            likeness.iter().map(|one| CertificateDer::from(&one[..])).collect();
+        assert!(is_one_path(&bare[..1]) && !is_one_path(&bare));
     }
 }
