@@ -18,6 +18,7 @@ use edge::{Formats, Items, LogGate, Mailbox, Tasks, body, properties};
 use crate::SOURCE;
 use crate::answer::{self, Refused};
 use crate::carrier::Caller;
+use crate::certificate::CertificateDevice;
 use crate::commands::Watch;
 use crate::resource::{Parameter, Resource, Target, Topic, parameter};
 use crate::secure::SecureStats;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// The longest body, bytes.
     pub body_limit: usize,
+    /// Which device has a certificate.
+    pub certificate_device: CertificateDevice,
 }
 
 /// What was counted of CoAP over one carrier.
@@ -193,6 +196,10 @@ impl CoapApi {
 
     pub(crate) fn body_limit(&self) -> usize {
         self.0.parts.body_limit
+    }
+
+    pub(crate) fn certificate_device(&self) -> CertificateDevice {
+        self.0.parts.certificate_device
     }
 
     /// Answers a request, which may ask to observe. Must run to its end, also when the device has gone.

@@ -41,7 +41,7 @@ impl Shown {
 
     /// What it proves; none when it is nobody's.
     pub(crate) async fn credential(&self, api: &CoapApi) -> StoreResult<Option<Arc<Credential>>> {
-        match api.settings().certificate_device {
+        match api.certificate_device() {
             CertificateDevice::Fingerprint => api.keyring().certificate(*self.fingerprint.as_bytes()).await,
             // As old as can be: it is no other one later.
             CertificateDevice::CommonName => Ok(self.device.clone().map(|device| {

@@ -1,12 +1,11 @@
-//! What can change while the API runs. Not here: address and body limit, which belong to the socket.
+//! What can change while the API runs. Not here: address and body limit, which belong to the socket, and which device has a
+//! certificate, which associations were made by.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bridge_core::seal::SealKeys;
 use edge::RateLimits;
-
-use crate::certificate::CertificateDevice;
 
 /// How the API treats requests.
 #[derive(Default)]
@@ -15,8 +14,6 @@ pub struct Settings {
     pub rate: Option<RateLimits>,
     /// Opens pre-shared keys, and seals associations; without it nobody can shake hands.
     pub seal_keys: Option<Arc<SealKeys>>,
-    /// Which device has a certificate.
-    pub certificate_device: CertificateDevice,
 }
 
 impl Settings {

@@ -19,8 +19,7 @@ use crate::device_api;
 
 /// What the API shall do.
 pub(crate) fn settings(config: &Config) -> Settings {
-    let (seal_keys, certificate_device) = (config.secrets.seal_keys(), config.coap.certificate_device);
-    Settings { seal_keys, certificate_device, ..Settings::limited_to(config.coap.rate) }
+    Settings { seal_keys: config.secrets.seal_keys(), ..Settings::limited_to(config.coap.rate) }
 }
 
 /// The API, when it is wanted.
@@ -48,6 +47,7 @@ pub(crate) fn api(
         seed,
         tasks: tasks.clone(),
         body_limit: config.coap.body_limit,
+        certificate_device: config.coap.certificate_device,
     };
     Ok(Some(CoapApi::new(parts, settings(config))))
 }

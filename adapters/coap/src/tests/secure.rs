@@ -34,6 +34,10 @@ fn seal_keys(text: &str) -> Option<Arc<SealKeys>> {
     SealKeys::new([text.as_bytes()]).map(Arc::new)
 }
 
+fn settings() -> Settings {
+    Settings { seal_keys: seal_keys("one"), ..Settings::default() }
+}
+
 /// The API behind DTLS.
 struct Secure {
     world: World,
@@ -45,8 +49,11 @@ struct Secure {
 impl Secure {
     /// `d1` has a key.
     async fn new() -> Self {
-        let world = World::new().await;
-        world.api.replace(Settings { seal_keys: seal_keys("one"), ..Settings::default() });
+        Self::of(World::new().await).await
+    }
+
+    async fn of(world: World) -> Self {
+        world.api.replace(settings());
         enrol(&world, 1).await;
         let (address, closing, server) = start(&world, "127.0.0.1:0".parse().unwrap(), None, key()).await;
         Self { world, address, closing, server }
@@ -212,7 +219,7 @@ async fn a_new_address_is_the_same_device() {
 #[tokio::test]
 async fn an_acknowledgement_confirms_a_new_address() {
     let world = World::new().await;
-    world.api.replace(Settings { seal_keys: seal_keys("one"), ..Settings::default() });
+    world.api.replace(settings());
     enrol(&world, 1).await;
     let (now, [from, to]) =
         (Instant::now(), [5000, 5001].map(|port| SocketAddr::from(([127, 0, 0, 1], port))));

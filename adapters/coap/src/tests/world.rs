@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::certificate::CertificateDevice;
 use crate::{Closing, CoapApi, Parts, SOURCE, Settings, random, serve};
 
 /// The longest that anything may take.
@@ -74,6 +75,11 @@ pub(super) fn uri(path: &str) -> String {
 impl World {
     /// With the devices `d1` and `parked` (which waits), and a token of `gone`, which is not there.
     pub(super) async fn new() -> Self {
+        Self::with(CertificateDevice::default()).await
+    }
+
+    /// The same, where that says which device has a certificate.
+    pub(super) async fn with(certificate_device: CertificateDevice) -> Self {
         let (clock, hub) = (Arc::new(ManualClock::default()), Arc::new(FakeHub::default()));
         let store = Arc::new(Faulty::new(MemoryStore::default()));
         let name = IntegrationName::parse("http").unwrap();
@@ -141,6 +147,7 @@ impl World {
             seed: [1; 32],
             tasks: Tasks::default(),
             body_limit: 2048,
+            certificate_device,
         };
         let api = CoapApi::new(parts, Settings::default());
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();

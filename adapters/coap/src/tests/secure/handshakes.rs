@@ -17,7 +17,7 @@ struct Line {
 impl Line {
     async fn new() -> Self {
         let world = World::new().await;
-        world.api.replace(Settings { seal_keys: seal_keys("one"), ..Settings::default() });
+        world.api.replace(settings());
         enrol(&world, 1).await;
         let now = Instant::now();
         let made_of = Associations { node: 7, seed: [2; 32], saved: None, key: None };

@@ -72,29 +72,26 @@ async fn a_certificate_or_raw_public_key_says_which_device_it_is() {
 
 #[tokio::test]
 async fn a_common_name_says_which_device_it_is_when_that_is_wanted() {
-    let mut secure = Secure::new().await;
-    let settings = || Settings {
-        seal_keys: seal_keys("one"),
-        certificate_device: CertificateDevice::CommonName,
-        ..Settings::default()
-    };
-    secure.world.api.replace(settings());
+    let mut secure = Secure::of(World::with(CertificateDevice::CommonName).await).await;
     let (mut device, seen) = Device::offer(secure.address, shows(Some(DEVICE), 7)).await;
     assert!(matches!(seen, Seen::Connected { .. }), "{seen:?}");
     assert_eq!(device.ask(&reading(1)).await.code, Code::CHANGED);
     let other = message(2, &post("/t/d2", JSON, br#"{"a":1}"#));
     assert_eq!(device.ask(&other).await.code, Code::FORBIDDEN);
     secure.restart(|saved| saved).await;
-    secure.world.api.replace(settings());
     assert_eq!(device.ask(&reading(3)).await.code, Code::CHANGED);
     for offer in [shows(Some(EXPIRED), 7), shows(Some(STRANGER), 8), shows(Some(DEVICE), 8)] {
         assert_eq!(Device::offer(secure.address, offer).await.1, REFUSED);
     }
-    // What it was known by counts no more.
-    let fingerprint = Settings { seal_keys: seal_keys("one"), ..Settings::default() };
-    secure.world.api.replace(fingerprint);
-    assert_eq!(device.ask(&reading(4)).await.code, Code::UNAUTHORIZED);
-    assert_eq!(secure.world.messages().await.len(), 2);
+    secure.world.api.replace(settings());
+    assert_eq!(device.ask(&reading(4)).await.code, Code::CHANGED, "other settings change nothing of it");
+    assert_eq!(secure.world.messages().await.len(), 3);
+    // After a restart where that is not wanted any more, what it was known by counts no more.
+    let other = World::new().await;
+    other.api.replace(settings());
+    let _before = std::mem::replace(&mut secure.world, other);
+    secure.restart(|saved| saved).await;
+    assert_eq!(device.ask(&reading(5)).await.code, Code::UNAUTHORIZED);
 }
 
 #[tokio::test]
