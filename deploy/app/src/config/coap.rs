@@ -167,7 +167,7 @@ impl Coap {
              keys. node is the first byte of its Connection IDs: another one for each bridge behind one address. The PEM files are \
              optional: with key_file, an ECDSA key on P-256, devices may have raw public keys (--raw-public-key); they know the \
              bridge by that key's public one, or by the certificate of cert_file. With client_ca_file they may have certificates \
-             that it has signed (--certificate). Default: not served.",
+             that it has signed (--certificate); most of those want to see one of the bridge, too: cert_file. Default: not served.",
         );
         sheet.explained(
             "tcp",
