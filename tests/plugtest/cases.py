@@ -299,9 +299,16 @@ async def obs_06(run):
 
 @case("OBS_07", "DELETE ends observations", losses=NONE)
 async def obs_07(run):
-    got = await interfered(run, Ask("DELETE", "obs"))
+    await ended(run, Ask("DELETE", "obs"), "4.04")
+
+
+async def ended(run, ask, code):
+    """Another client ends an observation. What was said counts: aiocoap may lose the notification that ends it before it has
+    begun to read any (`ClientObservation._Iterator`: an error takes the place of what nobody awaits yet)."""
+    got = await interfered(run, ask)
     await run.server.saying("observation ended Error")
-    expect(got.states[-1][0], "4.04", "the last code")
+    last = [m for m in got.messages if m.way == DOWN and "2.00" < m.code < "6"][-1]
+    expect(last.code, code, "the last code")
 
 
 async def interfered(run, ask):
@@ -314,9 +321,7 @@ async def interfered(run, ask):
 
 @case("OBS_08", "another content format ends observations", losses=NONE)
 async def obs_08(run):
-    got = await interfered(run, Ask("PUT", "obs", body=b"<other/>", format=41))
-    await run.server.saying("observation ended Error")
-    expect(got.states[-1][0], "4.06", "the last code")
+    await ended(run, Ask("PUT", "obs", body=b"<other/>", format=41), "4.06")
 
 
 @case("OBS_09", "PUT is seen", losses=NONE)
