@@ -226,3 +226,29 @@ impl Hasher for FirstBytes {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::testing::contract::message_id;
+    use crate::testing::{Fault, Faulty, ManualClock, MemoryStore, block_on, poll_once};
+
+    #[test]
+    fn a_flush_writes_what_another_one_may_not_have_written() {
+        let store = Arc::new(Faulty::new(MemoryStore::default()));
+        let config = DedupConfig { window: Duration::from_secs(600), max_in_memory: 100 };
+        let dedup =
+            block_on(Deduplicator::open(config, store.clone(), Arc::new(ManualClock::default()))).unwrap();
+        dedup.remember(message_id(1));
+        store.set(Fault::Held);
+        let mut first = pin!(dedup.flush());
+        assert!(poll_once(&mut first).is_none());
+        // The last one before the end must not say that all is written.
+        let mut last = pin!(dedup.flush());
+        assert!(poll_once(&mut last).is_none());
+        store.set(Fault::None);
+        block_on(last).unwrap();
+    }
+}

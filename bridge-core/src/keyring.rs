@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::hash::QuickHash;
 use crate::id::DeviceId;
 use crate::ports::{Credential, Credentials, Proof, StoreResult, TokenDigest};
 use crate::recent::Recent;
@@ -14,7 +15,7 @@ pub struct Keyring {
 }
 
 struct State {
-    known: Recent<TokenDigest, Arc<Credential>>,
+    known: Recent<TokenDigest, Arc<Credential>, QuickHash>,
     /// Apart, so that guesses do not drive good tokens out.
     unknown: Recent<TokenDigest, ()>,
     version: u64,

@@ -267,7 +267,8 @@ impl Message {
     /// The version of the reported state of its device, when it is that: the whole of it, and the newest then.
     pub fn state_version(&self) -> Option<u64> {
         let is_state = self.kind == Kind::Properties && !self.superseded && !self.replayed;
-        self.content.data.get(STATE_VERSION).filter(|_| is_state).and_then(Value::as_u64)
+        // In this order: a look-up is dear beside what most messages are.
+        if is_state { self.content.data.get(STATE_VERSION)?.as_u64() } else { None }
     }
 
     /// The form at rest: what a store keeps and hands back to [`from_record`](Self::from_record).

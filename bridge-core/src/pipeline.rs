@@ -111,19 +111,23 @@ impl States {
 impl Pipeline {
     /// Takes all uplinks of a request, in order, and waits for what becomes of them: one verdict per uplink, then one
     /// per problem. Must run to its end also when the sender has gone.
-    pub async fn accept(&self, mut intake: Intake<'_>) -> Vec<Verdict> {
-        let Decoded { mut uplinks, problems } = std::mem::take(&mut intake.decoded);
+    pub async fn accept(&self, intake: Intake<'_>) -> Vec<Verdict> {
+        let Intake { integration, decoded, received_at, request, replayed, tracer } = intake;
+        let Decoded { mut uplinks, problems } = decoded;
+        let arrival = Arrival { integration, received_at, request, replayed };
+        // The last of them gets the trace itself.
+        let mut tracers = std::iter::repeat_n(tracer, uplinks.len() + problems.len());
         let mut started = Vec::with_capacity(uplinks.len());
-        for uplink in &mut uplinks {
-            started.push(self.begin(&intake, uplink).await);
+        for (uplink, tracer) in uplinks.iter_mut().zip(&mut tracers) {
+            started.push(self.begin(&arrival, uplink, tracer).await);
         }
         let mut verdicts = Vec::with_capacity(started.len() + problems.len());
         for begun in started {
-            verdicts.push(self.finish(&intake, begun).await);
+            verdicts.push(self.finish(&arrival, begun).await);
         }
-        for Problem { reason, detail } in problems {
-            let verdict = Box::pin(self.bury(&intake, None, reason, detail.clone())).await;
-            self.close(&intake, intake.tracer.clone(), verdict.clone(), Some(detail));
+        for (Problem { reason, detail }, tracer) in problems.into_iter().zip(tracers) {
+            let verdict = Box::pin(self.bury(&arrival, None, reason, detail.clone())).await;
+            self.close(&arrival, tracer, verdict.clone(), Some(detail));
             verdicts.push(verdict);
         }
         verdicts
@@ -149,10 +153,9 @@ impl Pipeline {
     }
 
     /// Everything up to handing the message to the delivery. Takes the content out of the uplink.
-    async fn begin(&self, intake: &Intake<'_>, uplink: &mut Uplink) -> Begun {
-        let mut tracer = intake.tracer.clone();
+    async fn begin(&self, arrival: &Arrival<'_>, uplink: &mut Uplink, mut tracer: Tracer) -> Begun {
         tracer.trace_mut().kind = Some(uplink.kind);
-        let integration = intake.integration;
+        let integration = arrival.integration;
         let device = match &uplink.device {
             None => None,
             Some(device) => {
@@ -160,7 +163,7 @@ impl Pipeline {
                     &integration.name,
                     &integration.devices,
                     device,
-                    intake.received_at,
+                    arrival.received_at,
                 );
                 match resolved.await {
                     Ok(Ok(record)) => Some(record),
@@ -179,15 +182,15 @@ impl Pipeline {
             Ok(tracer) => tracer,
             Err(begun) => return *begun,
         };
-        if let Err(error) = self.tell(intake, device.as_deref(), uplink).await {
+        if let Err(error) = self.tell(arrival, device.as_deref(), uplink).await {
             self.dedup.settle(id, false);
             return Begun::retry(tracer, error.to_string());
         }
-        let archived = self.archived(intake, id, device.as_ref().map(|record| &record.id), uplink);
-        let parts = self.decode(intake, uplink, device.as_deref(), &mut tracer).await;
+        let archived = self.archived(arrival, id, device.as_ref().map(|record| &record.id), uplink);
+        let parts = self.decode(arrival, uplink, device.as_deref(), &mut tracer).await;
         let device = device.as_ref().map(|record| &record.id);
         let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
-            return self.hand_over(intake, (id, device, uplink), tracer).await.archived(archived);
+            return self.hand_over(arrival, (id, device, uplink), tracer).await.archived(archived);
         };
         // Each has an id of its own: of a payload that was accepted in part only, the rest can be sent again.
         let mut begun = Vec::with_capacity(parts.len());
@@ -199,7 +202,7 @@ impl Pipeline {
             begun.push(match self.claim(id, tracer).await {
                 Ok(tracer) => {
                     uplink.put(part);
-                    self.hand_over(intake, (id, device, uplink), tracer).await
+                    self.hand_over(arrival, (id, device, uplink), tracer).await
                 }
                 Err(ended) => *ended,
             });
@@ -210,13 +213,13 @@ impl Pipeline {
     /// Tells the listener what it may want to know. What an operator sends again is no news.
     async fn tell(
         &self,
-        intake: &Intake<'_>,
+        arrival: &Arrival<'_>,
         device: Option<&DeviceRecord>,
         uplink: &Uplink,
     ) -> StoreResult<()> {
         match (&self.listener, device) {
             (Some(listener), Some(device))
-                if matches!(uplink.kind, Kind::Command | Kind::Connection) && !intake.replayed =>
+                if matches!(uplink.kind, Kind::Command | Kind::Connection) && !arrival.replayed =>
             {
                 listener.hear(device, uplink).await
             }
@@ -227,7 +230,7 @@ impl Pipeline {
     /// The uplink as it is before any codec, when payloads are kept and it has one that a codec could read.
     fn archived(
         &self,
-        intake: &Intake<'_>,
+        arrival: &Arrival<'_>,
         id: MessageId,
         device: Option<&DeviceId>,
         uplink: &Uplink,
@@ -236,8 +239,8 @@ impl Pipeline {
         let device =
             device.filter(|_| self.archive.is_some() && readable && uplink.kind == Kind::Telemetry)?;
         let content = uplink.content.clone();
-        let record = message(intake, (id, Some(device), uplink), content).to_record();
-        Some(Archived { device: device.clone(), at: intake.received_at, record })
+        let record = message(arrival, (id, Some(device), uplink), content).to_record();
+        Some(Archived { device: device.clone(), at: arrival.received_at, record })
     }
 
     /// Claims a message id; what has become of it, when somebody else had it before.
@@ -256,19 +259,19 @@ impl Pipeline {
     /// Decodes the payload when a codec is meant for it. One part is put back into the uplink; several are returned, too.
     async fn decode(
         &self,
-        intake: &Intake<'_>,
+        arrival: &Arrival<'_>,
         uplink: &mut Uplink,
         device: Option<&DeviceRecord>,
         tracer: &mut Tracer,
     ) -> Option<Vec<Part>> {
         let payload = Payload {
-            integration: &intake.integration.name,
+            integration: &arrival.integration.name,
             device: device?,
             kind: uplink.kind,
             content: &uplink.content,
             time: uplink.time,
-            received_at: intake.received_at,
-            replayed: intake.replayed,
+            received_at: arrival.received_at,
+            replayed: arrival.replayed,
         };
         let outcome = match self.codecs.decode(payload) {
             Decoding::None => return None,
@@ -276,7 +279,7 @@ impl Pipeline {
             Decoding::Later(outcome) => outcome.await,
         };
         tracer.step(Step::Normalised, self.clock.now());
-        intake.integration.counters.undecoded.add(u64::from(!outcome.errors.is_empty()));
+        arrival.integration.counters.undecoded.add(u64::from(!outcome.errors.is_empty()));
         let mut parts = parts(uplink.kind, uplink.time, std::mem::take(&mut uplink.content), outcome);
         if parts.len() == 1 {
             parts.drain(..).for_each(|part| uplink.put(part));
@@ -288,23 +291,23 @@ impl Pipeline {
     /// what goes to the hub: the whole of it, with its version. What an operator sends again is no news, and stays as it is.
     async fn hand_over(
         &self,
-        intake: &Intake<'_>,
+        arrival: &Arrival<'_>,
         (id, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
         tracer: Tracer,
     ) -> Begun {
         let (Some(twins), Some(owner), Kind::Properties, false) =
-            (&self.twins, device, uplink.kind, intake.replayed)
+            (&self.twins, device, uplink.kind, arrival.replayed)
         else {
-            return self.submit(intake, (id, device, uplink), false, tracer);
+            return self.submit(arrival, (id, device, uplink), false, tracer);
         };
-        let at = uplink.time.unwrap_or(intake.received_at);
+        let at = uplink.time.unwrap_or(arrival.received_at);
         let error = match twins.report(owner, &uplink.content.measurements, at).await {
-            Ok(Reported::Stale) => return self.submit(intake, (id, device, uplink), true, tracer),
+            Ok(Reported::Stale) => return self.submit(arrival, (id, device, uplink), true, tracer),
             Ok(Reported::State(twin)) => match twins.turn(owner, *twin).await {
                 Ok(Some((twin, _turn))) => {
                     uplink.content.measurements = twin.properties();
                     uplink.content.data.insert(STATE_VERSION.into(), twin.reported_version.into());
-                    return self.submit(intake, (id, device, uplink), false, tracer);
+                    return self.submit(arrival, (id, device, uplink), false, tracer);
                 }
                 Ok(None) => {
                     self.dedup.settle(id, true);
@@ -327,13 +330,13 @@ impl Pipeline {
     /// Hands a message to the delivery. Takes the content out of the uplink.
     fn submit(
         &self,
-        intake: &Intake<'_>,
+        arrival: &Arrival<'_>,
         (id, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
         stale: bool,
         mut tracer: Tracer,
     ) -> Begun {
         let content = std::mem::take(&mut uplink.content);
-        let mut message = message(intake, (id, device, uplink), content);
+        let mut message = message(arrival, (id, device, uplink), content);
         message.superseded = stale
             || uplink.state.as_ref().is_some_and(|mark| self.states.is_superseded(message.lane(), mark));
         let message = Arc::new(message);
@@ -343,21 +346,21 @@ impl Pipeline {
     }
 
     /// Waits for the verdict.
-    async fn finish(&self, intake: &Intake<'_>, begun: Begun) -> Verdict {
+    async fn finish(&self, arrival: &Arrival<'_>, begun: Begun) -> Verdict {
         let (tracer, verdict, detail) = match begun {
             Begun::Ended { tracer, verdict, detail } => (tracer, verdict, detail),
             Begun::Dead { tracer, external, reason, detail } => {
-                let verdict = Box::pin(self.bury(intake, external, reason, detail.clone())).await;
+                let verdict = Box::pin(self.bury(arrival, external, reason, detail.clone())).await;
                 (tracer, verdict, Some(detail))
             }
             Begun::Archived { begun, uplink } => {
-                let verdict = Box::pin(self.finish(intake, *begun)).await;
+                let verdict = Box::pin(self.finish(arrival, *begun)).await;
                 if let (Some(archive), Verdict::Delivered | Verdict::Stored) = (&self.archive, &verdict) {
                     archive.note(uplink);
                 }
                 return verdict;
             }
-            Begun::Parts { whole, parts } => return Box::pin(self.finish_parts(intake, whole, parts)).await,
+            Begun::Parts { whole, parts } => return Box::pin(self.finish_parts(arrival, whole, parts)).await,
             Begun::UnderWay { tracer, first } => match first.await {
                 Ok(true) => (tracer, Verdict::Duplicate, None),
                 Ok(false) | Err(_) => {
@@ -376,15 +379,15 @@ impl Pipeline {
                 (tracer, verdict, detail)
             }
         };
-        self.close(intake, tracer, verdict.clone(), detail);
+        self.close(arrival, tracer, verdict.clone(), detail);
         verdict
     }
 
     /// Waits for all messages of one uplink. It was accepted when each of them was; its verdict is the worst of theirs.
-    async fn finish_parts(&self, intake: &Intake<'_>, whole: MessageId, parts: Vec<Begun>) -> Verdict {
+    async fn finish_parts(&self, arrival: &Arrival<'_>, whole: MessageId, parts: Vec<Begun>) -> Verdict {
         let mut worst = Verdict::Duplicate;
         for part in parts {
-            let verdict = Box::pin(self.finish(intake, part)).await;
+            let verdict = Box::pin(self.finish(arrival, part)).await;
             if verdict.severity() > worst.severity() {
                 worst = verdict;
             }
@@ -426,22 +429,22 @@ impl Pipeline {
     /// Keeps a dead letter with its request.
     async fn bury(
         &self,
-        intake: &Intake<'_>,
+        arrival: &Arrival<'_>,
         device: Option<String>,
         reason: Reason,
         detail: String,
     ) -> Verdict {
         let letter = NewDeadLetter {
             at: self.clock.wall(),
-            integration: intake.integration.name.clone(),
+            integration: arrival.integration.name.clone(),
             device,
             reason,
             detail,
-            request: Some((intake.request)()),
+            request: Some((arrival.request)()),
             record: None,
         };
         // While replaying, the letter exists already.
-        if intake.replayed {
+        if arrival.replayed {
             return Verdict::Rejected(reason);
         }
         match self.dead_letters.bury(&[letter]).await {
@@ -450,31 +453,39 @@ impl Pipeline {
         }
     }
 
-    fn close(&self, intake: &Intake<'_>, tracer: Tracer, verdict: Verdict, detail: Option<String>) {
-        intake.integration.counters.count(&verdict);
+    fn close(&self, arrival: &Arrival<'_>, tracer: Tracer, verdict: Verdict, detail: Option<String>) {
+        arrival.integration.counters.count(&verdict);
         self.traces.keep(tracer.end(End::Verdict(verdict), detail));
     }
 }
 
 fn message(
-    intake: &Intake<'_>,
+    arrival: &Arrival<'_>,
     (id, device, uplink): (MessageId, Option<&DeviceId>, &Uplink),
     content: Content,
 ) -> Message {
     Message {
         id,
         device: device.cloned(),
-        source: intake.integration.source.into(),
-        integration: intake.integration.name.clone(),
+        source: arrival.integration.source.into(),
+        integration: arrival.integration.name.clone(),
         kind: uplink.kind,
         time: uplink.time,
-        received_at: intake.received_at,
+        received_at: arrival.received_at,
         superseded: false,
-        replayed: intake.replayed,
+        replayed: arrival.replayed,
         corrects: None,
         reply: None,
         content,
     }
+}
+
+/// What all uplinks of a request have in common.
+struct Arrival<'a> {
+    integration: &'a Integration,
+    received_at: Timestamp,
+    request: &'a (dyn Fn() -> RawRequest + Sync),
+    replayed: bool,
 }
 
 /// An uplink on its way.

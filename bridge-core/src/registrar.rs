@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use crate::hash::QuickHash;
 use crate::id::{DeviceId, ExternalId, IntegrationName};
 use crate::naming::NamingRule;
 use crate::ports::{DeviceRecord, DeviceState, Insert, Registry, StoreResult};
@@ -44,8 +45,8 @@ pub struct Registrar {
 }
 
 struct State {
-    cache: Recent<(IntegrationName, String), Arc<DeviceRecord>>,
-    seen: HashMap<DeviceId, Timestamp>,
+    cache: Recent<(IntegrationName, String), Arc<DeviceRecord>, QuickHash>,
+    seen: HashMap<DeviceId, Timestamp, QuickHash>,
     version: u64,
     /// Insertions of our own since `version` was read, and in it for certain.
     own: u64,
@@ -80,7 +81,7 @@ impl Registrar {
     /// When the registry cannot be read.
     pub async fn open(registry: Arc<dyn Registry>) -> StoreResult<Self> {
         let version = registry.version().await?;
-        let state = State { cache: Recent::new(CACHE), seen: HashMap::new(), version, own: 0, epoch: 0 };
+        let state = State { cache: Recent::new(CACHE), seen: HashMap::default(), version, own: 0, epoch: 0 };
         Ok(Self { registry, state: Mutex::new(state) })
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::fmt::Write;
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC with milliseconds.
@@ -38,6 +40,16 @@ impl Timestamp {
         self.0
     }
 
+    /// As RFC 3339 in ASCII. Without the formatter between, for what is written with every message.
+    pub fn digits(self) -> [u8; LENGTH] {
+        let mut text = *EPOCH;
+        // RANGE_MS lies inside jiff's range, and its years have four digits: this cannot fail.
+        if let Ok(time) = jiff::Timestamp::from_millisecond(self.0) {
+            let _ = PRINTER.print_timestamp(&time, Room(&mut text));
+        }
+        text
+    }
+
     /// How long after `earlier` this is; zero when it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
@@ -57,11 +69,28 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // RANGE_MS lies inside jiff's range, so the error arm is never taken.
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(time) => write!(f, "{time:.3}"),
-            Err(_) => f.write_str("1970-01-01T00:00:00.000Z"),
-        }
+        // ASCII alone: the default is never taken.
+        f.write_str(str::from_utf8(&self.digits()).unwrap_or_default())
+    }
+}
+
+/// As many letters as [`Timestamp::digits`] gives.
+const LENGTH: usize = EPOCH.len();
+const EPOCH: &[u8; 24] = b"1970-01-01T00:00:00.000Z";
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+
+/// What is still to be filled.
+struct Room<'a>(&'a mut [u8]);
+
+impl Write for Room<'_> {
+    fn write_str(&mut self, text: &str) -> Result<(), jiff::Error> {
+        let room = std::mem::take(&mut self.0);
+        let Some((taken, left)) = room.split_at_mut_checked(text.len()) else {
+            return Err(jiff::Error::from_args(format_args!("a time of more than {LENGTH} letters")));
+        };
+        taken.copy_from_slice(text.as_bytes());
+        self.0 = left;
+        Ok(())
     }
 }
 

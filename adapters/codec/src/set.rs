@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use bridge_core::hash::QuickHash;
 use bridge_core::payload::Outcome;
 use bridge_core::ports::{Codecs, Decoding, DeviceRecord, Payload};
 use bridge_core::{DeviceId, IntegrationName, Kind, Timestamp};
@@ -19,7 +20,7 @@ pub struct Table {
     /// By name.
     pub codecs: BTreeMap<String, Arc<Codec>>,
     /// What an integration uses.
-    pub assignments: HashMap<IntegrationName, Assignment>,
+    pub assignments: HashMap<IntegrationName, Assignment, QuickHash>,
     /// Codecs on trial, by the name of the one that they run beside.
     pub trials: HashMap<String, Arc<Codec>>,
 }
@@ -37,7 +38,7 @@ pub struct Assignment {
 #[derive(Debug, Default)]
 pub struct CodecSet {
     table: RwLock<Arc<Table>>,
-    previous: Mutex<HashMap<DeviceId, Map<String, Value>>>,
+    previous: Mutex<HashMap<DeviceId, Map<String, Value>, QuickHash>>,
     trials: Trials,
 }
 
@@ -296,7 +297,9 @@ mod tests {
                 script("probe", "return { data: { byte: input.bytes[0], site: input.device.tags.site } }"),
                 script("counter", "return { data: { n: ((input.previous || {}).n || 0) + 1 } }"),
             ]),
-            assignments: HashMap::from([(farm(), Assignment { default: Some("lpp".into()), profiles })]),
+            assignments: [(farm(), Assignment { default: Some("lpp".into()), profiles })]
+                .into_iter()
+                .collect(),
             trials: HashMap::new(),
         }
     }

@@ -3,7 +3,7 @@
 use bridge_core::payload::{Outcome, Sample};
 use bridge_core::{Content, Kind, Raw, Timestamp};
 use bytes::Bytes;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::fault::Fault;
 use crate::formats::{Format, Formats};
@@ -65,7 +65,7 @@ pub fn read(
 ///
 /// # Errors
 /// When it is none.
-pub fn json(body: &[u8]) -> Result<Value, Fault> {
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     if body.is_empty() {
         return Err(Fault::syntax("the body is empty"));
     }

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 
+use bridge_core::members::Members;
 use bridge_core::message::Location;
 use bridge_core::{Content, DeviceId, ExternalDevice, IdempotencyKey, Kind, Measurement, Timestamp, Uplink};
 use serde_json::{Map, Value};
 
 use crate::fault::{Fault, member};
+use crate::json::Json;
 
 /// Items of one request at most: as many as messages of one payload.
 pub const MOST_ITEMS: usize = 1000;
@@ -50,14 +52,14 @@ impl Items {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn from_json(value: Value) -> Result<Self, Fault> {
-        match value {
-            Value::Object(object) => Ok(Self::one(Kind::Telemetry, Item::from_json(object, "")?)),
-            Value::Array(values) => {
+    pub fn from_json(json: Json) -> Result<Self, Fault> {
+        match json {
+            Json::Object(object) => Ok(Self::one(Kind::Telemetry, Item::from_json(object, "")?)),
+            Json::Array(values) => {
                 check_count(values.len())?;
                 let items = values.into_iter().enumerate().map(|(index, value)| match value {
-                    Value::Object(object) => Item::from_json(object, &format!("/{index}")),
-                    _ => Err(Fault::at(format!("/{index}"), "must be an object")),
+                    Some(object) => Item::from_json(object, &format!("/{index}")),
+                    None => Err(Fault::at(format!("/{index}"), "must be an object")),
                 });
                 Ok(Self { kind: Kind::Telemetry, items: items.collect::<Result<_, _>>()?, is_batch: true })
             }
@@ -113,7 +115,7 @@ pub fn check_count(items: usize) -> Result<(), Fault> {
 }
 
 impl Item {
-    fn from_json(object: Map<String, Value>, at: &str) -> Result<Self, Fault> {
+    fn from_json(object: Members, at: &str) -> Result<Self, Fault> {
         let item = match object.get("measurements") {
             Some(Value::Object(_)) => Self::from_full(object, at)?,
             _ => {
@@ -127,9 +129,9 @@ impl Item {
         }
     }
 
-    fn from_full(mut object: Map<String, Value>, at: &str) -> Result<Self, Fault> {
+    fn from_full(mut object: Members, at: &str) -> Result<Self, Fault> {
         let mut item = Self::default();
-        if let Some(Value::Object(named)) = object.shift_remove("measurements") {
+        if let Some(Value::Object(named)) = object.take("measurements") {
             item.content.measurements = measurements(named, &member(at, "measurements"))?;
         }
         for (name, value) in object {
@@ -157,7 +159,10 @@ impl Item {
 ///
 /// # Errors
 /// When a name is none.
-pub fn measurements(object: Map<String, Value>, at: &str) -> Result<Vec<Measurement>, Fault> {
+pub fn measurements(
+    object: impl IntoIterator<Item = (String, Value)>,
+    at: &str,
+) -> Result<Vec<Measurement>, Fault> {
     let present = object.into_iter().filter(|(_, value)| !value.is_null());
     named_values(present, at)
 }
@@ -259,12 +264,16 @@ mod tests {
 
     use super::*;
 
-    fn items(value: Value) -> Vec<Item> {
-        Items::from_json(value).unwrap().items
+    fn read(value: &Value) -> Result<Items, Fault> {
+        Items::from_json(serde_json::from_str(&value.to_string()).unwrap())
     }
 
-    fn pointer(value: Value) -> String {
-        let fault = Items::from_json(value).unwrap_err();
+    fn items(value: &Value) -> Vec<Item> {
+        read(value).unwrap().items
+    }
+
+    fn pointer(value: &Value) -> String {
+        let fault = read(value).unwrap_err();
         assert!(!fault.is_syntax && !fault.detail.is_empty());
         fault.pointer
     }
@@ -272,15 +281,15 @@ mod tests {
     #[test]
     fn the_two_forms_are_told_apart_by_measurements() {
         let short = items(
-            json!({ "temperature": 21.5, "open": true, "note": "x", "axes": { "x": 1 }, "time": "noon", "none": null }),
+            &json!({ "temperature": 21.5, "open": true, "note": "x", "axes": { "x": 1 }, "time": "noon", "none": null }),
         );
         let names: Vec<&str> = short[0].content.measurements.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names, ["temperature", "open", "note", "axes", "time"], "null is no measurement");
         assert_eq!((short[0].time, &short[0].id), (None, &None));
         // A measurement of that name that is no object leaves the form short.
-        assert_eq!(items(json!({ "measurements": 7 }))[0].content.measurements[0].value, 7);
+        assert_eq!(items(&json!({ "measurements": 7 }))[0].content.measurements[0].value, 7);
 
-        let full = items(json!({
+        let full = items(&json!({
             "measurements": { "temperature": 21.5, "humidity": 48 }, "time": "2026-11-20T23:40:11+01:00", "id": "a-1",
             "units": { "temperature": "Cel" },
             "location": { "latitude": 52.1, "longitude": 4.9, "accuracy": 12, "source": "gps" }
@@ -299,7 +308,7 @@ mod tests {
         );
         // A place without measurements is something, too.
         assert_eq!(
-            items(json!({ "measurements": {}, "location": { "latitude": 0, "longitude": 0 } })).len(),
+            items(&json!({ "measurements": {}, "location": { "latitude": 0, "longitude": 0 } })).len(),
             1
         );
     }
@@ -340,7 +349,7 @@ mod tests {
                 "/location/lat",
             ),
         ] {
-            assert_eq!(pointer(value.clone()), wanted, "{value}");
+            assert_eq!(pointer(&value), wanted, "{value}");
         }
     }
 
@@ -350,7 +359,7 @@ mod tests {
         let unique = || [counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed); 16];
         let device = DeviceId::parse("d1").unwrap();
         let keys = |value: Value, header: Option<&str>| -> Vec<IdempotencyKey> {
-            let items = Items::from_json(value).unwrap();
+            let items = read(&value).unwrap();
             items.into_uplinks(&device, header, &unique).iter().map(|uplink| uplink.key).collect()
         };
         let timed = json!({ "measurements": { "a": 1 }, "time": "2026-11-20T23:40:11Z" });
@@ -371,7 +380,7 @@ mod tests {
         assert_eq!(first, keys(batch.clone(), Some("h")));
         assert_eq!(first.iter().collect::<std::collections::HashSet<_>>().len(), 4);
         assert_ne!(first[0], keys(batch, None)[0]);
-        let elsewhere = Items::from_json(json!({ "measurements": { "a": 1 }, "id": "k" })).unwrap();
+        let elsewhere = read(&json!({ "measurements": { "a": 1 }, "id": "k" })).unwrap();
         let elsewhere = elsewhere.into_uplinks(&DeviceId::parse("d2").unwrap(), None, &unique);
         assert_ne!(elsewhere[0].key, keys(json!({ "measurements": { "a": 1 }, "id": "k" }), None)[0]);
     }

@@ -3,6 +3,7 @@
 
 mod desired;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -250,8 +251,8 @@ impl DeviceApi {
         let (caller, signed) = self.identify(settings, &route, head).await?;
         let taken = route.media_types();
         let media_type = Some(body::media_type(&head.headers)).filter(|given| !given.is_empty());
-        let media_type = media_type.unwrap_or_else(|| taken.first().copied().unwrap_or_default().to_owned());
-        if !taken.contains(&media_type.as_str()) {
+        let media_type = media_type.unwrap_or_else(|| taken.first().copied().unwrap_or_default().into());
+        if !taken.contains(&media_type.as_ref()) {
             return Err(refused(Refusal::Encoding, Problem::media_type(taken)));
         }
         let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
@@ -459,7 +460,7 @@ impl Current {
 /// A request that has passed all checks but those of its content.
 pub(crate) struct Request {
     pub(crate) route: Route,
-    pub(crate) media_type: String,
+    pub(crate) media_type: Cow<'static, str>,
     pub(crate) key: Option<String>,
     pub(crate) takes_commands: bool,
     pub(crate) body: Bytes,
@@ -499,7 +500,7 @@ impl Request {
             path_device: device.map(ToString::to_string),
             // Not that of the request: a key of Azure's clients stands in it.
             query: if matches!(self.route, Route::Stateful(_)) { STATEFUL.into() } else { String::new() },
-            content_type: Some(self.media_type.clone()),
+            content_type: Some(self.media_type.clone().into_owned()),
             body: self.body.to_vec(),
         }
     }
@@ -513,7 +514,7 @@ impl Request {
             ("PATCH", Some(device)) => Route::Properties(device),
             (_, Some(device)) => Route::Telemetry(device),
         };
-        let media_type = raw.content_type.clone().unwrap_or_default();
+        let media_type = raw.content_type.clone().unwrap_or_default().into();
         Self { route, media_type, key: None, takes_commands: false, body: raw.body.clone().into() }
     }
 }

@@ -68,7 +68,7 @@ impl DeviceApi {
         if let Route::CommandResult(_, command) = route {
             let taken = route.media_types();
             let media_type = body::media_type(&head.headers);
-            if !media_type.is_empty() && !taken.contains(&media_type.as_str()) {
+            if !media_type.is_empty() && !taken.contains(&media_type.as_ref()) {
                 return Err(refused(Refusal::Encoding, Problem::media_type(taken)));
             }
             let body = self.read_body(&current.settings, head, body, signed).await?;

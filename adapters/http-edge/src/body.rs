@@ -1,5 +1,6 @@
 //! Reads a request body within its limits: size, time, and the size after decompression. Not here: what is in it.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::time::Duration;
 
@@ -64,9 +65,14 @@ where
 }
 
 /// The media type of a body in lower case, without its parameters; empty when the sender does not say.
-pub fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+pub fn media_type(headers: &HeaderMap) -> Cow<'static, str> {
+    const JSON: &str = "application/json";
+    let value = headers.get(header::CONTENT_TYPE);
+    if value.is_some_and(|value| value == JSON) {
+        return JSON.into();
+    }
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().into()
 }
 
 #[derive(Debug, PartialEq)]

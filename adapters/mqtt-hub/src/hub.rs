@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bridge_core::Message;
+use bridge_core::hash::QuickHash;
 use bridge_core::ports::{Clock, Hub, HubEvents, Inbox, LinkId, Token};
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
@@ -27,7 +28,7 @@ pub struct MqttHub {
 }
 
 /// The links and their tasks.
-type Links = HashMap<LinkId, (Arc<Link>, JoinHandle<()>)>;
+type Links = HashMap<LinkId, (Arc<Link>, JoinHandle<()>), QuickHash>;
 
 pub(crate) struct Shared {
     pub(crate) config: HubConfig,

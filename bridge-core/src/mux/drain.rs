@@ -97,7 +97,7 @@ impl Mux {
                 loaded: true,
             };
             self.live.insert(token, live);
-            if !self.queue(token) {
+            if self.queue(token).is_none() {
                 // No link is up any more; handle_link_up starts over.
                 self.live.remove(&token);
                 break;

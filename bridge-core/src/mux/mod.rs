@@ -35,6 +35,7 @@ use link::{Link, Source};
 pub use outcome::{Outcome, Output, Stats};
 pub use strategy::Strategy;
 
+use crate::hash::QuickHash;
 use crate::id::MessageId;
 use crate::message::Message;
 use crate::ports::{HubRefusal, LinkId, Seq, Token, TokenHash};
@@ -61,11 +62,11 @@ pub struct MuxConfig {
 pub struct Mux {
     config: MuxConfig,
     links: BTreeMap<LinkId, Link>,
-    lanes: HashMap<Arc<str>, Lane>,
+    lanes: HashMap<Arc<str>, Lane, QuickHash>,
     live: HashMap<Token, Live, TokenHash>,
-    by_seq: HashMap<Seq, Token>,
+    by_seq: HashMap<Seq, Token, QuickHash>,
     /// In flight, but their senders were told that they were not taken.
-    disowned: HashMap<MessageId, Token>,
+    disowned: HashMap<MessageId, Token, QuickHash>,
     /// Ends of `ack_wait`, in order; entries of settled messages are passed over.
     deadlines: VecDeque<(Instant, Token)>,
     outputs: VecDeque<Output>,
@@ -119,7 +120,7 @@ impl Mux {
     /// A mux over an outbox that holds `lanes` (entries per lane) and whose highest `seq` ever was `last_seq`.
     pub fn new(config: MuxConfig, lanes: Vec<(String, u64)>, last_seq: Seq, now: Instant) -> Self {
         let mut drain = Drain::default();
-        let mut known = HashMap::with_capacity(lanes.len());
+        let mut known = HashMap::with_capacity_and_hasher(lanes.len(), QuickHash::default());
         for (lane, stored) in lanes {
             drain.spilled += stored;
             known.insert(Arc::from(lane), Lane { stored, ..Lane::default() });
@@ -128,8 +129,8 @@ impl Mux {
             links: BTreeMap::new(),
             lanes: known,
             live: HashMap::default(),
-            by_seq: HashMap::new(),
-            disowned: HashMap::new(),
+            by_seq: HashMap::default(),
+            disowned: HashMap::default(),
             deadlines: VecDeque::new(),
             outputs: VecDeque::new(),
             waiting: 0,
@@ -173,12 +174,12 @@ impl Mux {
             loaded: false,
         };
         self.live.insert(token, live);
-        if direct && self.queue(token) {
+        if direct && let Some(link) = self.queue(token) {
             if let Some(lane) = self.lanes.get_mut(&lane_name) {
                 lane.fresh.push_back(token);
             }
             self.deadlines.push_back((now + self.config.ack_wait, token));
-            self.pump_lane(&lane_name, now);
+            self.pump(link, now);
             self.grow_if_crowded(now);
         } else {
             self.store(token);
@@ -221,9 +222,9 @@ impl Mux {
 
     /// The hub acknowledged a publish.
     pub fn handle_acknowledged(&mut self, token: Token, now: Instant) {
-        let Some(lane) = self.leave_flight(token) else { return };
+        let Some((lane, link)) = self.leave_flight(token) else { return };
         self.settle(token, Outcome::Delivered);
-        self.pump_lane(&lane, now);
+        self.pump(link, now);
         self.forget_if_idle(&lane);
         self.close_if_retired();
         self.load_if_due(now);
@@ -231,7 +232,7 @@ impl Mux {
 
     /// The hub said no to a publish.
     pub fn handle_refused(&mut self, token: Token, refusal: HubRefusal, now: Instant) {
-        let Some(lane) = self.leave_flight(token) else { return };
+        let Some((lane, _)) = self.leave_flight(token) else { return };
         match refusal {
             HubRefusal::Never(detail) => self.settle(token, Outcome::Refused(detail)),
             HubRefusal::Later(_) => {
@@ -322,13 +323,27 @@ impl Mux {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due next, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let ack = self.deadlines.front().map(|(at, _)| (*at, "acknowledgement late"));
-        let pause =
-            self.links.values().filter_map(|link| link.paused_until).min().map(|at| (at, "pause ends"));
-        let pace = self.drain.not_before.map(|at| (at, "outbox pace"));
-        let extra = self.links.len() > self.config.strategy.initial() as usize;
-        let load = self.load_checked.filter(|_| extra).map(|at| (at + strategy::SHRINK_AFTER, "load check"));
-        [ack, pause, pace, load].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let mut first = self.deadlines.front().map(|(at, _)| (*at, "acknowledgement late"));
+        // After every step: so without a list.
+        let mut consider = |at: Instant, why| {
+            if first.is_none_or(|(first, _)| at < first) {
+                first = Some((at, why));
+            }
+        };
+        for link in self.links.values() {
+            if let Some(at) = link.paused_until {
+                consider(at, "pause ends");
+            }
+        }
+        if let Some(at) = self.drain.not_before {
+            consider(at, "outbox pace");
+        }
+        if let Some(at) = self.load_checked
+            && self.links.len() > self.config.strategy.initial() as usize
+        {
+            consider(at + strategy::SHRINK_AFTER, "load check");
+        }
+        first
     }
 
     /// The next thing to carry out.
@@ -377,9 +392,9 @@ impl Mux {
 
     // --- one message ---
 
-    /// Puts a message on its lane's link, or on the link that the strategy chooses. False when no link is up.
-    fn queue(&mut self, token: Token) -> bool {
-        let Some(live) = self.live.get_mut(&token) else { return false };
+    /// Puts a message on its lane's link, or on the link that the strategy chooses: which it is. None when no link is up.
+    fn queue(&mut self, token: Token) -> Option<LinkId> {
+        let live = self.live.get_mut(&token)?;
         let lane = self.lanes.entry(live.lane.clone()).or_default();
         let chosen = match lane.link.filter(|_| lane.on_link > 0) {
             Some(link) => Some(link),
@@ -388,9 +403,8 @@ impl Mux {
                 self.config.strategy.choose(&live.lane, up)
             }
         };
-        let Some((id, link)) = chosen.and_then(|id| Some((id, self.links.get_mut(&id)?))) else {
-            return false;
-        };
+        let id = chosen?;
+        let link = self.links.get_mut(&id)?;
         lane.link = Some(id);
         lane.on_link += 1;
         let (queue, source) = match live.entry {
@@ -399,7 +413,7 @@ impl Mux {
         };
         live.place = Place::Queued(source);
         queue.push_back(token);
-        true
+        Some(id)
     }
 
     /// A sender waits again for what is in flight already.
@@ -437,7 +451,7 @@ impl Mux {
             .get(&token)
             .and_then(|live| self.lanes.get(&live.lane))
             .is_some_and(|lane| lane.spilled() == 0);
-        if self.closing || !room || !in_order || !self.queue(token) {
+        if self.closing || !room || !in_order || self.queue(token).is_none() {
             self.spill(token);
         }
     }
@@ -567,14 +581,14 @@ impl Mux {
 
     // --- links ---
 
-    /// Takes a message out of flight; its lane, when it was in flight at all.
-    fn leave_flight(&mut self, token: Token) -> Option<Arc<str>> {
+    /// Takes a message out of flight; its lane and that lane's link, when it was in flight at all.
+    fn leave_flight(&mut self, token: Token) -> Option<(Arc<str>, LinkId)> {
         let live = self.live.get(&token).filter(|live| matches!(live.place, Place::InFlight(_)))?;
         let lane = live.lane.clone();
         let link = self.lanes.get(&lane)?.link?;
         self.links.get_mut(&link)?.in_flight.remove(&token);
         self.take_off_link(token);
-        Some(lane)
+        Some((lane, link))
     }
 
     fn take_off_link(&mut self, token: Token) {

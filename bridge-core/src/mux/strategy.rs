@@ -42,16 +42,27 @@ impl Strategy {
 
     /// The link for a lane: the highest of the pseudo-random weights of all pairs (rendezvous hashing). It changes
     /// for few lanes when a link comes or goes, and for none otherwise.
-    pub(super) fn choose(&self, lane: &str, up: impl Iterator<Item = LinkId>) -> Option<LinkId> {
+    pub(super) fn choose(&self, lane: &str, mut up: impl Iterator<Item = LinkId>) -> Option<LinkId> {
         match self {
-            Self::Shared { .. } => up.max_by_key(|link| {
+            Self::Shared { .. } => {
+                let first = up.next()?;
+                let Some(second) = up.next() else { return Some(first) };
+                // Once: there may be many links.
                 let mut hasher = DefaultHasher::new();
                 lane.hash(&mut hasher);
-                link.0.hash(&mut hasher);
-                hasher.finish()
-            }),
+                let lane = hasher.finish();
+                [first, second].into_iter().chain(up).max_by_key(|link| weight(lane, *link))
+            }
         }
     }
+}
+
+/// Of a lane, by its hash, and a link: the output function of SplitMix64, whose states are spaced by the golden ratio.
+fn weight(lane: u64, link: LinkId) -> u64 {
+    let mut mixed = lane.wrapping_add(u64::from(link.0).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 #[cfg(test)]

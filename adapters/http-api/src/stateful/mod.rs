@@ -125,7 +125,7 @@ impl DeviceApi {
         let takes_body = matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
             && place.resource != Resource::Resync;
         let media_type = body::media_type(&head.headers);
-        if takes_body && !media_type.is_empty() && !MEDIA_TYPES.contains(&media_type.as_str()) {
+        if takes_body && !media_type.is_empty() && !MEDIA_TYPES.contains(&media_type.as_ref()) {
             return Err(refused(Refusal::Encoding, Problem::media_type(MEDIA_TYPES)));
         }
         let key = idempotency_key(head).ok_or_else(answer::bad_key)?;
@@ -133,7 +133,7 @@ impl DeviceApi {
             true => body::read(&head.headers, body, settings.body_limit, self.0.parts.body_timeout).await?,
             false => Bytes::new(),
         };
-        let media_type = MEDIA_TYPES[0].to_owned();
+        let media_type = MEDIA_TYPES[0].into();
         let route = Route::Stateful(place.clone());
         Ok((caller, device, Request { route, media_type, key, takes_commands: false, body }))
     }

@@ -1,10 +1,8 @@
 //! The JSON of a message, written straight from it: this is the hot path. Not here: topics.
 
-use std::fmt::Display;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bridge_core::{Kind, Location, Message, Radio, Raw};
+use bridge_core::{Kind, Location, Message, Radio, Raw, Timestamp};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
@@ -13,25 +11,25 @@ use serde_json::{Map, Value};
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessageJson<'a> {
-    #[serde(serialize_with = "text")]
-    id: bridge_core::MessageId,
+    #[serde(serialize_with = "digits")]
+    id: [u8; 32],
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<&'a str>,
     source: &'a str,
     integration: &'a str,
     kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_text")]
-    time: Option<bridge_core::Timestamp>,
-    #[serde(serialize_with = "text")]
-    received_at: bridge_core::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_digits")]
+    time: Option<[u8; 24]>,
+    #[serde(serialize_with = "digits")]
+    received_at: [u8; 24],
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
     #[serde(skip_serializing_if = "is_false")]
     superseded: bool,
     #[serde(skip_serializing_if = "is_false")]
     replayed: bool,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_text")]
-    corrects: Option<bridge_core::MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_digits")]
+    corrects: Option<[u8; 32]>,
     #[serde(skip_serializing_if = "is_false")]
     simulated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,17 +56,17 @@ impl<'a> MessageJson<'a> {
         let measured = message.kind == Kind::Telemetry || (!reported && !content.measurements.is_empty());
         let has_units = content.measurements.iter().any(|measurement| measurement.unit.is_some());
         Self {
-            id: message.id,
+            id: message.id.digits(),
             device: message.device.as_ref().map(bridge_core::DeviceId::as_str),
             source: &message.source,
             integration: message.integration.as_str(),
             kind: message.kind.as_str(),
-            time: message.time,
-            received_at: message.received_at,
+            time: message.time.map(Timestamp::digits),
+            received_at: message.received_at.digits(),
             version: message.state_version(),
             superseded: message.superseded,
             replayed: message.replayed,
-            corrects: message.corrects,
+            corrects: message.corrects.map(|id| id.digits()),
             simulated: content.simulated,
             measurements: measured.then_some(Measurements(message)),
             properties: reported.then_some(Measurements(message)),
@@ -129,13 +127,17 @@ impl<'a> RawJson<'a> {
 
 // serde's `serialize_with` and `skip_serializing_if` hand over references.
 
-fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+fn digits<const N: usize, S: Serializer>(ascii: &[u8; N], serializer: S) -> Result<S::Ok, S::Error> {
+    // Of ids and times, and so ASCII: the default is never taken.
+    serializer.serialize_str(str::from_utf8(ascii).unwrap_or_default())
 }
 
-fn optional_text<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
+fn optional_digits<const N: usize, S: Serializer>(
+    ascii: &Option<[u8; N]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match ascii {
+        Some(ascii) => digits(ascii, serializer),
         None => serializer.serialize_none(),
     }
 }

@@ -40,7 +40,7 @@ impl MqttDialect {
         }
         match (&message.device, message.kind) {
             (None, _) => (format!("{prefix}integrations/{}/events/{kind}", message.integration), false),
-            (Some(id), Kind::Telemetry) => (format!("{prefix}devices/{id}/telemetry"), false),
+            (Some(id), Kind::Telemetry) => ([prefix, "devices/", id.as_str(), "/telemetry"].concat(), false),
             (Some(id), Kind::Connection) if !message.superseded => {
                 (format!("{prefix}devices/{id}/connection"), true)
             }
@@ -82,7 +82,7 @@ impl Dialect for MqttDialect {
             }
         };
         let properties = vec![
-            ("id", Cow::Owned(message.id.to_string())),
+            ("id", Cow::Owned(message.id.into())),
             ("source", Cow::Borrowed(&*message.source)),
             ("integration", Cow::Borrowed(message.integration.as_str())),
         ];

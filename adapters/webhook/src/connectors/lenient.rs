@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use bridge_core::members::Members;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -189,6 +190,12 @@ impl<'de> FromJson<'de> for Map<String, Value> {
             map.insert(key, value);
         }
         Ok(Some(map))
+    }
+}
+
+impl<'de> FromJson<'de> for Members {
+    fn from_object<A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
+        Self::read(object).map(Some)
     }
 }
 

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bridge_core::{Location, Measurement, Raw, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::lenient::Text;
 use crate::connector::{Malformed, Request};
@@ -112,7 +112,9 @@ pub(super) fn location_source(text: &str) -> Option<String> {
 }
 
 /// The fields that a codec made, under their own names and values. The names are unique: they come from an object.
-pub(super) fn measurements(fields: Map<String, Value>) -> impl Iterator<Item = Measurement> {
+pub(super) fn measurements(
+    fields: impl IntoIterator<Item = (String, Value)>,
+) -> impl Iterator<Item = Measurement> {
     fields.into_iter().map(|(name, value)| Measurement { name, value, unit: None })
 }
 

@@ -7,6 +7,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -170,7 +171,8 @@ impl Receiver {
             None => None,
             Some(device) => Some(decoded(device)?.into_owned()),
         };
-        Some((self.table().find(&decoded(integration)?), device))
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        Some((table.find(&decoded(integration)?), device))
     }
 
     async fn handle<B>(
@@ -317,7 +319,7 @@ struct Arrived {
     method: http::Method,
     path_device: Option<String>,
     query: String,
-    content_type: String,
+    content_type: Cow<'static, str>,
     body: bytes::Bytes,
     received_at: Timestamp,
 }
@@ -339,7 +341,7 @@ impl Arrived {
             method: self.method.to_string(),
             path_device: self.path_device.clone(),
             query: self.query.clone(),
-            content_type: (!self.content_type.is_empty()).then(|| self.content_type.clone()),
+            content_type: (!self.content_type.is_empty()).then(|| self.content_type.clone().into_owned()),
             body: source.decode.redact(&self.body).into_owned(),
         }
     }

@@ -107,7 +107,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Declined> {
         let (parts, body) = request.into_parts();
-        if !matches!(media_type(&parts.headers).as_str(), "" | JSON) {
+        if !matches!(media_type(&parts.headers).as_ref(), "" | JSON) {
             return Err(Problem::media_type(&[JSON]).into());
         }
         match read(&parts.headers, body, MOST, TIMEOUT).await {

@@ -12,6 +12,7 @@ use bridge_core::command::{
     Again, AttemptId, Cause, CauseCode, Command, Draft, Flight, Manner, Payload, SendOutcome,
 };
 use bridge_core::commands::{Route, Way, Ways};
+use bridge_core::hash::QuickHash;
 use bridge_core::ports::{BoxFuture, Clock, DeviceRecord, DeviceState, Registry, StoreResult};
 use bridge_core::{DeviceId, IntegrationName, Uplink};
 use bytes::Bytes;
@@ -35,7 +36,7 @@ pub(crate) struct CloudWays {
     parts: Arc<Parts>,
 }
 
-type Table = HashMap<IntegrationName, Known>;
+type Table = HashMap<IntegrationName, Known, QuickHash>;
 
 /// A way of an integration.
 #[derive(Clone)]
@@ -77,7 +78,7 @@ impl CloudWays {
     /// # Errors
     /// When one does not fit its connector; a configuration that was read has been checked for that.
     pub(crate) fn replace(&self, config: &Config) -> anyhow::Result<()> {
-        let mut table = Table::new();
+        let mut table = Table::default();
         for integration in config.integrations.iter().filter(|integration| integration.enabled) {
             let Some(downlink) = &integration.downlink else { continue };
             let way =

@@ -41,8 +41,8 @@ impl Part<'_> {
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) device: ExternalDevice,
-    /// What identifies the device in keys: the DevEUI, else the device id.
-    key: String,
+    /// What identifies the device in keys; none: its id.
+    dev_eui: Option<String>,
 }
 
 impl Sender {
@@ -84,8 +84,8 @@ impl Sender {
             }
         };
         let scope = application.or_else(|| queried(["appID", "applicationID"])).map(str::to_owned);
-        let key = dev_eui.map_or_else(|| id.clone(), str::to_owned);
-        Ok(Self { device: ExternalDevice { id, scope, name: None }, key })
+        let dev_eui = dev_eui.map(str::to_owned);
+        Ok(Self { device: ExternalDevice { id, scope, name: None }, dev_eui })
     }
 
     /// Adds what the cloud knows of the device beside its id.
@@ -97,10 +97,20 @@ impl Sender {
 
     /// The key of a message of this sender.
     pub(super) fn key(&self, kind: &str, parts: &[&str]) -> IdempotencyKey {
+        self.key_of(kind, &[parts])
+    }
+
+    /// The same, of parts that stand in several places.
+    pub(super) fn key_of(&self, kind: &str, parts: &[&[&str]]) -> IdempotencyKey {
         let scope = self.device.scope.as_deref().unwrap_or_default();
-        let mut all = vec!["ttn", scope, &self.key, kind];
-        all.extend_from_slice(parts);
-        IdempotencyKey::from_texts(&all)
+        let first = ["ttn", scope, self.name(), kind];
+        let parts = parts.iter().copied().flatten();
+        IdempotencyKey::digest(first.iter().chain(parts).map(|text| text.as_bytes()))
+    }
+
+    /// What identifies the device in keys.
+    fn name(&self) -> &str {
+        self.dev_eui.as_ref().unwrap_or(&self.device.id)
     }
 
     /// The key of a message that has no sequence of its own: the lower rungs of the ladder. `times` are the network's,
@@ -123,7 +133,7 @@ impl Sender {
         let moment: &[u8] = if is_one_moment { &[] } else { &received_at };
         let scope = self.device.scope.as_deref().unwrap_or_default();
         let mut parts: Vec<&[u8]> =
-            vec![b"ttn whole", scope.as_bytes(), self.key.as_bytes(), kind.as_bytes()];
+            vec![b"ttn whole", scope.as_bytes(), self.name().as_bytes(), kind.as_bytes()];
         parts.extend([&part.digest()[..], &index, moment]);
         parts.extend(content.iter().map(|text| text.as_bytes()));
         IdempotencyKey::from_parts(&parts)

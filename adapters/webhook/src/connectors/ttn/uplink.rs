@@ -104,27 +104,23 @@ fn key(
         return match message.f_cnt.as_ref() {
             Some(counter) => {
                 let frame = [tenant, session, &counter.to_string(), received_at];
-                sender.key(kind, &concat([&frame, &[], distinction]))
+                sender.key_of(kind, &[&frame, distinction])
             }
             // 0, or taken away by a field mask: then session and counter alone would merge all uplinks.
             None => {
                 let payload = message.frm_payload.text().unwrap_or_default();
                 let moment = [handled_at, correlation.unwrap_or_default(), payload];
-                sender.key(kind, &concat([&[tenant, session, "0", received_at], &moment, distinction]))
+                sender.key_of(kind, &[&[tenant, session, "0", received_at], &moment, distinction])
             }
         };
     }
     if let Some(correlation) = correlation {
-        return sender.key(kind, &concat([&[tenant], &[correlation], distinction]));
+        return sender.key_of(kind, &[&[tenant, correlation], distinction]);
     }
     let counter = message.f_cnt.as_ref().map(u32::to_string).unwrap_or_default();
     let payload = message.frm_payload.text().unwrap_or_default();
-    let content = concat([&[tenant], &[payload, &counter], distinction]);
+    let content = [&[tenant, payload, &counter], distinction].concat();
     sender.key_without_sequence(kind, &times, &content, radio::names_one_moment(message), part)
-}
-
-fn concat<'k>(parts: [&[&'k str]; 3]) -> Vec<&'k str> {
-    parts.concat()
 }
 
 /// Everything but the normalised measurements.
@@ -151,7 +147,7 @@ fn fill(content: &mut Content, message: UplinkMessage<'_>, envelope: &Envelope<'
     if let Some(version) = message.version_ids.as_ref()
         && let (Some(brand), Some(model)) = (version.brand_id.text(), version.model_id.text())
     {
-        content.data.insert("model".into(), format!("{brand}/{model}").into());
+        content.data.insert("model".into(), [brand, "/", model].concat().into());
     }
     let battery = message.last_battery_percentage.as_ref();
     let battery =

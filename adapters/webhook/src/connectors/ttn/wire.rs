@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use bridge_core::members::Members;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -126,7 +127,7 @@ pub(super) struct UplinkMessage<'a> {
     pub(super) f_cnt: Field<u32>,
     #[serde(borrow)]
     pub(super) frm_payload: Text<'a>,
-    pub(super) decoded_payload: Structure,
+    pub(super) decoded_payload: Field<Members>,
     #[serde(borrow)]
     pub(super) decoded_payload_warnings: Field<List<Cow<'a, str>>>,
     pub(super) normalized_payload: Field<List<Map<String, Value>>>,
