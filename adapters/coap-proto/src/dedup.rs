@@ -1,7 +1,7 @@
 //! Which messages came before, and what was answered (RFC 7252 section 4.5). Bounded in count, per peer and in bytes; the
 //! oldest makes room. Not here: what to do with a duplicate.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
@@ -48,11 +48,60 @@ impl Log {
     }
 }
 
+/// All entries by name, which is by age.
+#[derive(Debug)]
+struct Order<P> {
+    /// Without a peer: removed before its time. The first has one.
+    entries: VecDeque<(u64, Instant, Option<P>)>,
+    living: usize,
+}
+
+/// So many removed entries are kept beside as many as there are others.
+const REMOVED: usize = 64;
+
+impl<P> Order<P> {
+    fn push(&mut self, name: u64, at: Instant, peer: P) {
+        self.entries.push_back((name, at, Some(peer)));
+        self.living += 1;
+    }
+
+    fn remove(&mut self, name: u64) {
+        let Ok(place) = self.entries.binary_search_by_key(&name, |(name, ..)| *name) else { return };
+        if self.entries[place].2.take().is_some() {
+            self.living -= 1;
+        }
+        self.tidy();
+    }
+
+    fn pop(&mut self) -> Option<(u64, P)> {
+        let (name, _, peer) = self.entries.pop_front()?;
+        self.living -= 1;
+        self.tidy();
+        Some((name, peer?))
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.entries.front().map(|(_, at, _)| *at)
+    }
+
+    fn tidy(&mut self) {
+        while self.entries.front().is_some_and(|(.., peer)| peer.is_none()) {
+            self.entries.pop_front();
+        }
+        if self.entries.len() > 2 * self.living + REMOVED {
+            self.entries.retain(|(.., peer)| peer.is_some());
+        }
+        // What a flood needed is given back after it.
+        if self.entries.capacity() > 4 * (self.entries.len() + REMOVED) {
+            self.entries.shrink_to(2 * (self.entries.len() + REMOVED));
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Dedup<P> {
     logs: HashMap<P, Log>,
-    /// All entries by name, which is by age.
-    order: BTreeMap<u64, (Instant, P)>,
+    order: Order<P>,
     next: u64,
     bytes: usize,
     pub(crate) evicted: u64,
@@ -60,7 +109,8 @@ pub(crate) struct Dedup<P> {
 
 impl<P: Clone + Eq + Hash> Dedup<P> {
     pub(crate) fn new() -> Self {
-        Dedup { logs: HashMap::new(), order: BTreeMap::new(), next: 0, bytes: 0, evicted: 0 }
+        let order = Order { entries: VecDeque::new(), living: 0 };
+        Dedup { logs: HashMap::new(), order, next: 0, bytes: 0, evicted: 0 }
     }
 
     /// Looks a message up, and remembers it when it is new.
@@ -97,7 +147,7 @@ impl<P: Clone + Eq + Hash> Dedup<P> {
         log.entries.push_back(Entry { name, digest, at: now, lifetime, answer: None });
         let surplus = log.entries.len() > config.limits.dedup_entries_per_peer;
         let oldest = log.entries.front().map(|entry| entry.name);
-        self.order.insert(name, (now, peer.clone()));
+        self.order.push(name, now, peer.clone());
         if let Some(oldest) = oldest.filter(|_| surplus) {
             self.remove(peer, oldest);
             self.evicted += 1;
@@ -118,7 +168,11 @@ impl<P: Clone + Eq + Hash> Dedup<P> {
 
     /// Forgets a message, so that its repetition is new.
     pub(crate) fn remove(&mut self, peer: &P, name: u64) {
-        self.order.remove(&name);
+        self.order.remove(name);
+        self.remove_logged(peer, name);
+    }
+
+    fn remove_logged(&mut self, peer: &P, name: u64) {
         let Some(log) = self.logs.get_mut(peer) else { return };
         if let Some(at) = log.position(name)
             && let Some(entry) = log.entries.remove(at)
@@ -140,19 +194,18 @@ impl<P: Clone + Eq + Hash> Dedup<P> {
 
     /// When there is something to forget.
     pub(crate) fn next_expiry(&self, config: &Config) -> Option<Instant> {
-        let (_, (at, _)) = self.order.first_key_value()?;
-        Some(*at + config.transmission.exchange_lifetime)
+        Some(self.order.oldest()? + config.transmission.exchange_lifetime)
     }
 
     pub(crate) fn forget_peer(&mut self, peer: &P) {
         for entry in self.logs.remove(peer).unwrap_or_default().entries {
-            self.order.remove(&entry.name);
+            self.order.remove(entry.name);
             self.bytes -= length(&entry);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.order.len()
+        self.order.living
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -161,15 +214,15 @@ impl<P: Clone + Eq + Hash> Dedup<P> {
 
     fn make_room(&mut self, config: &Config) {
         let limits = &config.limits;
-        while self.order.len() > limits.dedup_entries || self.bytes > limits.dedup_bytes {
+        while self.order.living > limits.dedup_entries || self.bytes > limits.dedup_bytes {
             self.remove_oldest();
             self.evicted += 1;
         }
     }
 
     fn remove_oldest(&mut self) {
-        if let Some((name, (_, peer))) = self.order.pop_first() {
-            self.remove(&peer, name);
+        if let Some((name, peer)) = self.order.pop() {
+            self.remove_logged(&peer, name);
         }
     }
 }
@@ -183,4 +236,28 @@ pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_before_its_time_takes_little_room() {
+        let mut order = Order { entries: VecDeque::new(), living: 0 };
+        let now = Instant::now();
+        order.push(0, now, "first");
+        for name in 1..10_000 {
+            order.push(name, now, "forgotten");
+            order.remove(name);
+            order.remove(name);
+            assert_eq!(order.living, 1);
+            assert!(order.entries.len() <= 2 + REMOVED);
+        }
+        assert_eq!(order.pop(), Some((0, "first")));
+        assert_eq!((order.pop(), order.oldest(), order.living), (None, None, 0));
+        (0..10_000).for_each(|name| order.push(name, now, "flood"));
+        while order.pop().is_some() {}
+        assert!(order.entries.capacity() <= 4 * REMOVED);
+    }
 }

@@ -20,6 +20,7 @@ mod settings;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod tick;
 mod work;
 
 pub use api::{CarriedStats, CoapApi, Parts};

@@ -15,12 +15,11 @@ use crate::api::CoapApi;
 use crate::carrier::{Datagrams, Plain};
 use crate::random;
 use crate::secure::{Associations, Secure};
-use crate::work::Work;
+use crate::tick::Tick;
+use crate::work::{BATCH, Work};
 
 /// The longest datagram of UDP fits.
 const BUFFER: usize = 65_536;
-/// Datagrams taken at once before answers leave.
-const BATCH: usize = 64;
 
 /// How serving ends.
 pub struct Closing {
@@ -68,19 +67,20 @@ async fn run<C: Datagrams>(
     mut closing: Closing,
 ) -> C {
     let (mut work, mut finished) = Work::new(api, endpoint, carrier);
-    let mut buffer = vec![0; BUFFER];
+    let (mut buffer, mut tick) = (vec![0; BUFFER], Tick::default());
     loop {
         work.go_on();
         send(socket, &mut work.carrier).await;
         if work.is_over() {
             break;
         }
-        let (timer, is_closing) = (work.timer(), work.is_closing());
+        tick.set(work.next_timeout());
+        let is_closing = work.is_closing();
         tokio::select! {
             received = socket.recv_from(&mut buffer) => take(socket, &mut work, received, &mut buffer).await,
-            Some(done) = finished.recv() => work.finish(done),
+            Some(done) = finished.recv() => work.finish(done, &mut finished),
             () = work.carrier.answered() => {}
-            () = timer => work.pass(),
+            () = tick.fired() => work.pass(),
             () = closing.begun(), if !is_closing => work.close(closing.grace),
         }
     }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use coap_proto::{Endpoint, Event, ObservationId, Request, RequestId, Response};
 use edge::waiters::Woken;
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
 
 use crate::api::{Answer, CoapApi};
 use crate::carrier::{Caller, Carrier};
@@ -26,6 +25,9 @@ pub(crate) struct Work<C: Carrier> {
     /// When it ends at the latest; none until closing begins.
     ends: Option<Instant>,
 }
+
+/// Messages, or reports of tasks, taken at once before answers leave.
+pub(crate) const BATCH: usize = 64;
 
 /// What tasks report.
 pub(crate) enum Done<P> {
@@ -73,8 +75,22 @@ impl<C: Carrier> Work<C> {
         self.carrier.report(&self.api, &self.endpoint, self.observers.len());
     }
 
-    /// Takes what a task has to say.
-    pub(crate) fn finish(&mut self, done: Done<C::Peer>) {
+    /// Takes what a task has to say, and what others have said meanwhile: what follows from all of it is sent together.
+    pub(crate) fn finish(
+        &mut self,
+        first: Done<C::Peer>,
+        others: &mut mpsc::UnboundedReceiver<Done<C::Peer>>,
+    ) {
+        self.finish_one(first);
+        for _ in 1..BATCH {
+            match others.try_recv() {
+                Ok(next) => self.finish_one(next),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn finish_one(&mut self, done: Done<C::Peer>) {
         match done {
             Done::Answered { id, peer, answer, revoked } => self.answer(id, &peer, answer, revoked),
             Done::Woken { id, observer, woken } => self.woken(id, observer, woken),
@@ -82,19 +98,13 @@ impl<C: Carrier> Work<C> {
         }
     }
 
-    /// Completes when [`pass`](Self::pass) has something to do, as it is known now.
-    pub(crate) fn timer(&self) -> impl Future<Output = ()> + use<C> {
+    /// When [`pass`](Self::pass) has something to do, as it is known now.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let due = [self.endpoint.next_timeout(), self.carrier.next_timeout(), self.ends];
-        let due = due.into_iter().flatten().min();
-        async move {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        }
+        due.into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Does what is due, if anything is.
     pub(crate) fn pass(&mut self) {
         self.endpoint.handle_timeout(Instant::now());
         self.carrier.handle_timeout(Instant::now());

@@ -255,8 +255,8 @@ pub(crate) fn encoded_head(token: &Token, options: &Options) -> usize {
     4 + token.as_bytes().len() + options
 }
 
-/// What a transfer in blocks is known by: method and options, without those that change from block to block.
-pub(crate) fn cache_key(code: Code, options: &Options) -> Bytes {
+/// What a transfer in blocks is known by: method and options, without those that change from block to block, and without these.
+pub(crate) fn cache_key(code: Code, options: &Options, without: &[u16]) -> Bytes {
     const LEFT_OUT: [u16; 6] = [
         number::BLOCK1,
         number::BLOCK2,
@@ -265,13 +265,17 @@ pub(crate) fn cache_key(code: Code, options: &Options) -> Bytes {
         number::ETAG,
         number::NO_RESPONSE,
     ];
-    let mut key = vec![code.0];
-    for (number, value) in options.iter() {
-        if !LEFT_OUT.contains(&number) && !crate::is_no_cache_key(number) {
-            key.extend_from_slice(&number.to_be_bytes());
-            key.extend_from_slice(&(value.len() as u16).to_be_bytes());
-            key.extend_from_slice(value);
-        }
+    let counts = |number: &u16| {
+        !LEFT_OUT.contains(number) && !without.contains(number) && !crate::is_no_cache_key(*number)
+    };
+    let parts = || options.iter().filter(|(number, _)| counts(number));
+    let length: usize = parts().map(|(_, value)| 4 + value.len()).sum();
+    let mut key = Vec::with_capacity(1 + length);
+    key.push(code.0);
+    for (number, value) in parts() {
+        key.extend_from_slice(&number.to_be_bytes());
+        key.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        key.extend_from_slice(value);
     }
     key.into()
 }

@@ -25,7 +25,9 @@ use super::uploads::{Key, Step, Uploads, preferred};
 struct Pending<P> {
     inbound: Inbound<P>,
     terms: Terms<P>,
-    timers: [Option<TimerKey>; 2],
+    /// Acknowledges it; then, or when there is nothing to acknowledge, gives it up.
+    timer: TimerKey,
+    gives_up: Instant,
 }
 
 /// What an answer must heed.
@@ -180,11 +182,11 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
     /// The application takes its time: the request gets an empty acknowledgement.
     pub(crate) fn acknowledge_pending(&mut self, name: u64, mid: Option<u16>) {
         let Some(pending) = self.server.pending.get_mut(&name) else { return };
-        if mid.is_none_or(|mid| mid == pending.inbound.mid) {
-            let timer = pending.timers[0].take();
+        if !pending.inbound.acknowledged && mid.is_none_or(|mid| mid == pending.inbound.mid) {
             let mut inbound = pending.inbound.clone();
             pending.inbound.acknowledged = true;
-            self.core.timers.cancel(timer);
+            self.core.timers.cancel(Some(pending.timer));
+            pending.timer = self.core.timers.schedule(pending.gives_up, Task::GiveUpPending(name));
             self.acknowledge(&mut inbound);
         }
     }
@@ -265,9 +267,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
 
     fn take(&mut self, name: u64) -> Option<Pending<P>> {
         let pending = self.server.remove(name)?;
-        for timer in pending.timers {
-            self.core.timers.cancel(timer);
-        }
+        self.core.timers.cancel(Some(pending.timer));
         Some(pending)
     }
 
@@ -279,10 +279,8 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         mut message: Message,
         (block1, block2): (Option<Block>, Option<Block>),
     ) {
-        let mut options = message.options.clone();
-        let tagged: Key<P> = (inbound.peer.clone(), cache_key(message.code, &options));
-        options.remove(number::REQUEST_TAG);
-        let key: Key<P> = (inbound.peer.clone(), cache_key(message.code, &options));
+        let untagged = &[number::REQUEST_TAG];
+        let key: Key<P> = (inbound.peer.clone(), cache_key(message.code, &message.options, untagged));
         let safe = message.code.is_safe();
         let format = message.options.uint(number::CONTENT_FORMAT).map(|format| format as u16);
         if let Some(later) =
@@ -305,6 +303,7 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let step = match block1 {
             Some(block) => {
                 let announced = message.options.uint(number::SIZE1);
+                let tagged: Key<P> = (inbound.peer.clone(), cache_key(message.code, &message.options, &[]));
                 let core = &mut self.core;
                 self.server.uploads.block(
                     now,
@@ -395,11 +394,14 @@ impl<P: Clone + Eq + Hash> Endpoint<P> {
         let name = self.core.name();
         let times = &self.core.config.transmission;
         let (delay, patience) = (times.ack_delay, times.handler_timeout);
-        let acknowledge =
-            inbound.confirmable.then(|| self.core.timers.schedule(now + delay, Task::Acknowledge(name)));
-        let give_up = self.core.timers.schedule(now + patience, Task::GiveUpPending(name));
+        let gives_up = now + patience;
+        // Most requests are answered before: one timer for each, not two.
+        let timer = match inbound.confirmable && delay <= patience {
+            true => self.core.timers.schedule(now + delay, Task::Acknowledge(name)),
+            false => self.core.timers.schedule(gives_up, Task::GiveUpPending(name)),
+        };
         let observe = terms.observe;
-        let pending = Pending { inbound, terms, timers: [acknowledge, Some(give_up)] };
+        let pending = Pending { inbound, terms, timer, gives_up };
         self.server.pending.insert(name, pending);
         self.server.by_peer.entry(peer.clone()).or_default().push(name);
         let id = RequestId(name);

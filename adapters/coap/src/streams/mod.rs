@@ -31,14 +31,13 @@ use crate::carrier::{Caller, Carrier};
 use crate::certificate::Shown;
 use crate::random;
 use crate::server::{Closing, config};
-use crate::work::Work;
+use crate::tick::Tick;
+use crate::work::{BATCH, Work};
 
 /// What connections have handed over and nobody has taken yet.
 const WAITING: usize = 1024;
 /// Requests that wait for their answers: each may be as long as a body may be, and comes in one piece.
 const PENDING: usize = 4096;
-/// Taken at once before answers leave.
-const BATCH: usize = 64;
 
 /// Names a connection of one listener.
 type ConnectionId = u64;
@@ -96,6 +95,7 @@ pub async fn serve_streams(
         api: api.clone(),
     };
     let (mut work, mut finished) = Work::new(api.clone(), endpoint, carrier);
+    let mut tick = Tick::default();
     let (incoming, mut handed) = mpsc::channel(WAITING);
     let connections = Tasks::default();
     let door = Arc::new(Door::new((tls, framing), api, incoming));
@@ -105,11 +105,12 @@ pub async fn serve_streams(
         if work.is_over() {
             break;
         }
-        let (timer, is_closing) = (work.timer(), work.is_closing());
+        tick.set(work.next_timeout());
+        let is_closing = work.is_closing();
         tokio::select! {
             Some(first) = handed.recv() => take(&mut work, first, &mut handed),
-            Some(done) = finished.recv() => work.finish(done),
-            () = timer => work.pass(),
+            Some(done) = finished.recv() => work.finish(done, &mut finished),
+            () = tick.fired() => work.pass(),
             () = closing.begun(), if !is_closing => {
                 accepting.abort();
                 work.close(closing.grace);
