@@ -20,6 +20,11 @@ use crate::commands::{
     CodecCommand, CommandCommand, ConfigCommand, DeadLetterCommand, Devices, InitArgs, OutboxArgs, WatchArgs,
 };
 
+/// Why: `docs/decisions/0023-allocator.md`.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Webhooks of Sigfox, Particle, The Things Stack and ChirpStack reach an MQTT hub, normalised, and nothing accepted is lost.
 #[derive(Debug, Parser)]
 #[command(name = "device-bridge", version, propagate_version = true)]
