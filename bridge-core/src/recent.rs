@@ -30,6 +30,18 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> Recent<K, V, S> {
         self.young.get(key)
     }
 
+    /// A copy of the value, for which what is in the young half is looked up once.
+    pub fn get_cloned<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        match self.young.get(key) {
+            Some(value) => Some(value.clone()),
+            None => self.get(key).cloned(),
+        }
+    }
+
     /// Inserts; true when an older half was forgotten for it.
     pub fn insert(&mut self, key: K, value: V) -> bool {
         let full = self.young.len() >= self.half && !self.young.contains_key(&key);
@@ -67,11 +79,12 @@ mod tests {
         let mut recent: Recent<u32, u32> = Recent::new(8);
         for n in 0..100 {
             recent.insert(n, n);
-            recent.get(&0);
+            let found = if n % 2 == 0 { recent.get(&0).copied() } else { recent.get_cloned(&0) };
+            assert_eq!(found, Some(0));
             assert!(recent.young.len() + recent.old.len() <= 8);
         }
         assert_eq!(recent.get(&0), Some(&0));
         assert!((96..100).all(|n| recent.get(&n).is_some()));
-        assert_eq!(recent.get(&50), None);
+        assert_eq!((recent.get(&50).copied(), recent.get_cloned(&50)), (None, None));
     }
 }

@@ -2,6 +2,7 @@
 //! the rule that names a device ([`crate::naming`]).
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex};
 
 use crate::hash::QuickHash;
@@ -41,11 +42,15 @@ pub type Resolved = Result<Arc<DeviceRecord>, (Reason, String)>;
 /// Resolves devices.
 pub struct Registrar {
     registry: Arc<dyn Registry>,
+    hash: QuickHash,
     state: Mutex<State>,
 }
 
+/// The hash of an integration and of what it calls a device. A key of the two texts would be made for every message.
+type Called = u64;
+
 struct State {
-    cache: Recent<(IntegrationName, String), Arc<DeviceRecord>, QuickHash>,
+    cache: Recent<Called, Arc<DeviceRecord>, QuickHash>,
     seen: HashMap<DeviceId, Timestamp, QuickHash>,
     version: u64,
     /// Insertions of our own since `version` was read, and in it for certain.
@@ -55,8 +60,19 @@ struct State {
 }
 
 impl State {
+    /// What is cached of a device. Of two with one hash, which does not happen by itself, the registry is asked.
+    fn cached(
+        &mut self,
+        called: Called,
+        integration: &IntegrationName,
+        device: &ExternalDevice,
+    ) -> Option<Arc<DeviceRecord>> {
+        let record = self.cache.get_cloned(&called)?;
+        (record.external.as_str() == device.id && record.integration == *integration).then_some(record)
+    }
+
     /// Whether the device may pass now.
-    fn admit(&mut self, record: &Arc<DeviceRecord>, device: &ExternalDevice, now: Timestamp) -> Resolved {
+    fn admit(&mut self, record: Arc<DeviceRecord>, device: &ExternalDevice, now: Timestamp) -> Resolved {
         if let (Some(known), Some(scope)) = (&record.scope, &device.scope)
             && known != scope
         {
@@ -66,8 +82,11 @@ impl State {
         if record.state == DeviceState::Parked {
             return Err((Reason::Parked, format!("{} waits for approval", record.id)));
         }
-        self.seen.insert(record.id.clone(), now);
-        Ok(record.clone())
+        match self.seen.get_mut(&record.id) {
+            Some(at) => *at = now,
+            None => drop(self.seen.insert(record.id.clone(), now)),
+        }
+        Ok(record)
     }
 }
 
@@ -82,7 +101,7 @@ impl Registrar {
     pub async fn open(registry: Arc<dyn Registry>) -> StoreResult<Self> {
         let version = registry.version().await?;
         let state = State { cache: Recent::new(CACHE), seen: HashMap::default(), version, own: 0, epoch: 0 };
-        Ok(Self { registry, state: Mutex::new(state) })
+        Ok(Self { registry, hash: QuickHash::default(), state: Mutex::new(state) })
     }
 
     /// The device of an uplink, registered when the rule says so.
@@ -96,11 +115,11 @@ impl Registrar {
         device: &ExternalDevice,
         now: Timestamp,
     ) -> StoreResult<Resolved> {
-        let key = (integration.clone(), device.id.clone());
+        let called = self.called(integration, device);
         let epoch = {
             let mut state = lock(&self.state);
-            if let Some(record) = state.cache.get(&key).cloned() {
-                return Ok(state.admit(&record, device, now));
+            if let Some(record) = state.cached(called, integration, device) {
+                return Ok(state.admit(record, device, now));
             }
             state.epoch
         };
@@ -111,9 +130,9 @@ impl Registrar {
                 let mut state = lock(&self.state);
                 // What was read before somebody else's change was seen must not stay.
                 if state.epoch == epoch {
-                    state.cache.insert(key, record.clone());
+                    state.cache.insert(called, record.clone());
                 }
-                Ok(state.admit(&record, device, now))
+                Ok(state.admit(record, device, now))
             }
             Err(refused) => Ok(Err(refused)),
         }
@@ -125,7 +144,11 @@ impl Registrar {
         integration: &IntegrationName,
         device: &ExternalDevice,
     ) -> Option<Arc<DeviceRecord>> {
-        lock(&self.state).cache.get(&(integration.clone(), device.id.clone())).cloned()
+        lock(&self.state).cached(self.called(integration, device), integration, device)
+    }
+
+    fn called(&self, integration: &IntegrationName, device: &ExternalDevice) -> Called {
+        self.hash.hash_one((integration.as_str(), device.id.as_str()))
     }
 
     /// The device with this id.
@@ -305,6 +328,24 @@ mod tests {
         fn version(&self) -> BoxFuture<'_, StoreResult<u64>> {
             Registry::version(&self.0)
         }
+    }
+
+    #[test]
+    fn of_two_devices_with_one_hash_none_passes_for_the_other() {
+        let registry = Arc::new(MemoryStore::default());
+        let registrar = block_on(Registrar::open(registry)).unwrap();
+        let (integration, rule) = (IntegrationName::parse("farm").unwrap(), DeviceRule::default());
+        let device = |id: &str| ExternalDevice::new(id);
+        let resolve = |id: &str| {
+            let device = device(id);
+            block_on(registrar.resolve(&integration, &rule, &device, Timestamp::EPOCH)).unwrap().unwrap()
+        };
+        let first = resolve("d1");
+        let second = registrar.called(&integration, &device("d2"));
+        lock(&registrar.state).cache.insert(second, first.clone());
+        assert_eq!(registrar.lately(&integration, &device("d2")), None);
+        assert_eq!(resolve("d2").external.as_str(), "d2");
+        assert_eq!(registrar.lately(&integration, &device("d1")), Some(first));
     }
 
     #[test]
