@@ -166,7 +166,7 @@ impl Mux {
         let direct = lane.stored == 0 && !self.config.disk_first;
         self.waiting += 1;
         let live = Live {
-            lane: lane_name.clone(),
+            lane: lane_name,
             message,
             waiting: true,
             entry: None,
@@ -175,9 +175,6 @@ impl Mux {
         };
         self.live.insert(token, live);
         if direct && let Some(link) = self.queue(token) {
-            if let Some(lane) = self.lanes.get_mut(&lane_name) {
-                lane.fresh.push_back(token);
-            }
             self.deadlines.push_back((now + self.config.ack_wait, token));
             self.pump(link, now);
             self.grow_if_crowded(now);
@@ -408,7 +405,10 @@ impl Mux {
         lane.link = Some(id);
         lane.on_link += 1;
         let (queue, source) = match live.entry {
-            None => (&mut link.fresh, Source::Sender),
+            None => {
+                lane.fresh.push(token);
+                (&mut link.fresh, Source::Sender)
+            }
             Some(_) => (&mut link.stored, Source::Outbox),
         };
         live.place = Place::Queued(source);
@@ -422,7 +422,7 @@ impl Mux {
         live.waiting = true;
         self.waiting += 1;
         self.deadlines.push_back((now + self.config.ack_wait, token));
-        self.lanes.entry(live.lane.clone()).or_default().fresh.push_back(token);
+        self.lanes.entry(live.lane.clone()).or_default().fresh.push(token);
     }
 
     /// Appends a message to the outbox.
@@ -523,7 +523,7 @@ impl Mux {
     fn settle(&mut self, token: Token, outcome: Outcome) {
         let Some(live) = self.live.get_mut(&token) else { return };
         if let Some(lane) = self.lanes.get_mut(&live.lane) {
-            lane.fresh.retain(|other| *other != token);
+            lane.fresh.remove(token);
         }
         let was_waiting = live.waiting;
         match (live.entry, outcome) {
@@ -583,12 +583,16 @@ impl Mux {
 
     /// Takes a message out of flight; its lane and that lane's link, when it was in flight at all.
     fn leave_flight(&mut self, token: Token) -> Option<(Arc<str>, LinkId)> {
-        let live = self.live.get(&token).filter(|live| matches!(live.place, Place::InFlight(_)))?;
-        let lane = live.lane.clone();
-        let link = self.lanes.get(&lane)?.link?;
-        self.links.get_mut(&link)?.in_flight.remove(&token);
-        self.take_off_link(token);
-        Some((lane, link))
+        let live = self.live.get_mut(&token)?;
+        let Place::InFlight(source) = live.place else { return None };
+        let lane = self.lanes.get_mut(&live.lane)?;
+        let id = lane.link?;
+        let link = self.links.get_mut(&id)?;
+        link.in_flight.remove(&token);
+        link.stored_in_flight -= usize::from(source == Source::Outbox);
+        lane.on_link -= 1;
+        live.place = Place::Nowhere;
+        Some((live.lane.clone(), id))
     }
 
     fn take_off_link(&mut self, token: Token) {
