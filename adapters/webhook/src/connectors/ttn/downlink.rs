@@ -64,7 +64,7 @@ pub(super) fn decode(
     downlink: &Downlink<'_>,
     error: Option<&ErrorDetails<'_>>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
     decoded: &mut Decoded,
 ) {
@@ -76,7 +76,7 @@ pub(super) fn decode(
 pub(super) fn decode_invalidated(
     queue: &QueueInvalidated<'_>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
     decoded: &mut Decoded,
 ) {
@@ -110,7 +110,13 @@ struct Report<'r> {
     distinction: &'r [&'r str],
 }
 
-fn push(report: Report<'_>, envelope: &Envelope<'_>, sender: &Sender, part: Part<'_>, decoded: &mut Decoded) {
+fn push(
+    report: Report<'_>,
+    envelope: &Envelope<'_>,
+    sender: &Sender<'_>,
+    part: Part<'_>,
+    decoded: &mut Decoded,
+) {
     let Report { state, downlink, .. } = report;
     let retry = downlink.confirmed_retry.as_ref();
     let attempt = retry.and_then(|retry| retry.attempt.as_ref().copied());
@@ -118,7 +124,7 @@ fn push(report: Report<'_>, envelope: &Envelope<'_>, sender: &Sender, part: Part
     let subject = own.or_else(|| report.ids.iter().find(|id| id.starts_with(DOWNLINK))).copied();
 
     let mut uplink = Uplink::new(
-        Some(sender.device.clone()),
+        Some(sender.device()),
         Kind::Command,
         key(&report, subject, attempt, envelope, sender, part),
     );
@@ -179,7 +185,7 @@ fn key(
     subject: Option<&str>,
     attempt: Option<u32>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
 ) -> IdempotencyKey {
     let downlink = report.downlink;

@@ -9,7 +9,12 @@ use super::wire::{Envelope, JoinAccept};
 use crate::connectors::lora;
 
 /// A new session.
-pub(super) fn join(join: JoinAccept<'_>, envelope: &Envelope<'_>, sender: &Sender, part: Part<'_>) -> Uplink {
+pub(super) fn join(
+    join: JoinAccept<'_>,
+    envelope: &Envelope<'_>,
+    sender: &Sender<'_>,
+    part: Part<'_>,
+) -> Uplink {
     let key = match (join.session_key_id.text(), uplink_correlation(envelope)) {
         (Some(session), _) => sender.key("join", &[session]),
         (None, Some(correlation)) => sender.key("join", &[correlation]),
@@ -45,7 +50,7 @@ pub(super) fn join(join: JoinAccept<'_>, envelope: &Envelope<'_>, sender: &Sende
 pub(super) fn location_solved(
     mut solved: Map<String, Value>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
 ) -> Uplink {
     let key = key_of_body("location", &solved, envelope, sender, part);
@@ -63,7 +68,7 @@ pub(super) fn location_solved(
 pub(super) fn service_data(
     mut service: Map<String, Value>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
 ) -> Uplink {
     let key = key_of_body("service", &service, envelope, sender, part);
@@ -72,8 +77,8 @@ pub(super) fn service_data(
     uplink
 }
 
-fn event(kind: Kind, key: IdempotencyKey, envelope: &Envelope<'_>, sender: &Sender) -> Uplink {
-    let mut uplink = Uplink::new(Some(sender.device.clone()), kind, key);
+fn event(kind: Kind, key: IdempotencyKey, envelope: &Envelope<'_>, sender: &Sender<'_>) -> Uplink {
+    let mut uplink = Uplink::new(Some(sender.device()), kind, key);
     uplink.time = lora::time(&envelope.received_at);
     uplink.content.simulated = envelope.simulated.as_ref() == Some(&true);
     uplink
@@ -84,7 +89,7 @@ fn key_of_body(
     kind: &str,
     body: &Map<String, Value>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
 ) -> IdempotencyKey {
     // invariant: a map of JSON values is always JSON, so this cannot fail.

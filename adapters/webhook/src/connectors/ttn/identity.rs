@@ -7,6 +7,7 @@
 //! one moment (a field mask left neither times nor ids), two equal bodies may be two uplinks: then the time of the
 //! request is part of the key, and a retry becomes a second message rather than a second uplink a lost one.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use bridge_core::{ExternalDevice, IdempotencyKey, Problem, Reason};
@@ -39,19 +40,21 @@ impl Part<'_> {
 
 /// Who sent a message.
 #[derive(Debug)]
-pub(super) struct Sender {
-    pub(super) device: ExternalDevice,
+pub(super) struct Sender<'a> {
+    id: Cow<'a, str>,
+    /// The application.
+    scope: Option<Cow<'a, str>>,
     /// What identifies the device in keys; none: its id.
-    dev_eui: Option<String>,
+    dev_eui: Option<&'a str>,
 }
 
-impl Sender {
+impl<'a> Sender<'a> {
     /// The sender by the ids in the body, and by the URL for what a field mask took out of it: the path for the device,
     /// the query for both (`?appID=..&devID=..`, as The Things Stack expands `{?appID,devID}`).
     ///
     /// # Errors
     /// When nothing says which device it is.
-    pub(super) fn of(ids: &Field<EndDeviceIds<'_>>, request: &Request<'_>) -> Result<Self, Problem> {
+    pub(super) fn of(ids: &'a Field<EndDeviceIds<'_>>, request: &Request<'a>) -> Result<Self, Problem> {
         let ids = ids.as_ref();
         let dev_eui = ids.and_then(|ids| ids.dev_eui.text());
         let application = ids.and_then(|ids| ids.application_ids.as_ref()?.application_id.text());
@@ -60,32 +63,42 @@ impl Sender {
 
     /// The same from the fields of any version.
     pub(super) fn new(
-        device_id: Option<&str>,
-        dev_eui: Option<&str>,
-        application: Option<&str>,
-        request: &Request<'_>,
+        device_id: Option<&'a str>,
+        dev_eui: Option<&'a str>,
+        application: Option<&'a str>,
+        request: &Request<'a>,
     ) -> Result<Self, Problem> {
         let path = request.path_device.filter(|id| !id.is_empty());
         let masked = application.is_none() || (device_id.is_none() && path.is_none());
         let query = if masked && !request.query.is_empty() { parse_pairs(request.query) } else { Vec::new() };
         let queried = |names: [&str; 2]| {
             let pair = query.iter().find(|(name, value)| names.contains(&name.as_str()) && !value.is_empty());
-            pair.map(|(_, value)| value.as_str())
+            pair.map(|(_, value)| Cow::Owned(value.clone()))
         };
-        let id = device_id.or(path).or_else(|| queried(["devID", "deviceID"]));
+        let id = device_id.or(path).map(Cow::Borrowed).or_else(|| queried(["devID", "deviceID"]));
         let id = match (id, dev_eui) {
-            (Some(id), _) => id.to_owned(),
+            (Some(id), _) => id,
             // The id that The Things Stack itself gives a device when its user gives none.
-            (None, Some(dev_eui)) => format!("eui-{}", dev_eui.to_ascii_lowercase()),
+            (None, Some(dev_eui)) => format!("eui-{}", dev_eui.to_ascii_lowercase()).into(),
             (None, None) => {
                 let detail = "neither the body nor the URL names the device; \
                               put the device id into the webhook's URL: .../webhooks/INTEGRATION{/devID}";
                 return Err(Problem { reason: Reason::NoDevice, detail: detail.into() });
             }
         };
-        let scope = application.or_else(|| queried(["appID", "applicationID"])).map(str::to_owned);
-        let dev_eui = dev_eui.map(str::to_owned);
-        Ok(Self { device: ExternalDevice { id, scope, name: None }, dev_eui })
+        let scope = application.map(Cow::Borrowed).or_else(|| queried(["appID", "applicationID"]));
+        Ok(Self { id, scope, dev_eui })
+    }
+
+    /// The device, for an uplink to keep.
+    pub(super) fn device(&self) -> ExternalDevice {
+        let scope = self.scope.as_deref().map(str::to_owned);
+        ExternalDevice { id: self.id.clone().into_owned(), scope, name: None }
+    }
+
+    /// How long [`device`](Self::device) is, bytes.
+    pub(super) fn device_bytes(&self) -> usize {
+        self.id.len() + self.scope().len()
     }
 
     /// Adds what the cloud knows of the device beside its id.
@@ -102,15 +115,18 @@ impl Sender {
 
     /// The same, of parts that stand in several places.
     pub(super) fn key_of(&self, kind: &str, parts: &[&[&str]]) -> IdempotencyKey {
-        let scope = self.device.scope.as_deref().unwrap_or_default();
-        let first = ["ttn", scope, self.name(), kind];
+        let first = ["ttn", self.scope(), self.name(), kind];
         let parts = parts.iter().copied().flatten();
         IdempotencyKey::digest(first.iter().chain(parts).map(|text| text.as_bytes()))
     }
 
     /// What identifies the device in keys.
     fn name(&self) -> &str {
-        self.dev_eui.as_ref().unwrap_or(&self.device.id)
+        self.dev_eui.unwrap_or(&self.id)
+    }
+
+    fn scope(&self) -> &str {
+        self.scope.as_deref().unwrap_or_default()
     }
 
     /// The key of a message that has no sequence of its own: the lower rungs of the ladder. `times` are the network's,
@@ -131,9 +147,8 @@ impl Sender {
         let index = part.index.to_be_bytes();
         let received_at = part.request.received_at.as_millis().to_be_bytes();
         let moment: &[u8] = if is_one_moment { &[] } else { &received_at };
-        let scope = self.device.scope.as_deref().unwrap_or_default();
         let mut parts: Vec<&[u8]> =
-            vec![b"ttn whole", scope.as_bytes(), self.name().as_bytes(), kind.as_bytes()];
+            vec![b"ttn whole", self.scope().as_bytes(), self.name().as_bytes(), kind.as_bytes()];
         parts.extend([&part.digest()[..], &index, moment]);
         parts.extend(content.iter().map(|text| text.as_bytes()));
         IdempotencyKey::from_parts(&parts)

@@ -189,32 +189,40 @@ fn decode_one(
     if !envelope.is_known() {
         return decode_unknown(part, decoded);
     }
-    match Sender::of(&envelope.end_device_ids, part.request) {
-        Ok(sender) => decode_known(envelope, &sender, part, decoded),
-        Err(problem) => decoded.problems.push(problem),
-    }
+    decode_known(envelope, part, decoded);
     Ok(())
 }
 
 /// Decodes every known field there is; a message has one.
-fn decode_known(mut envelope: Envelope<'_>, sender: &Sender, part: Part<'_>, decoded: &mut Decoded) {
+fn decode_known(mut envelope: Envelope<'_>, part: Part<'_>, decoded: &mut Decoded) {
     use std::mem::take;
-    for (form, message) in [
+    // Taken out of the envelope before the sender borrows from it.
+    let uplinks = [
         (Form::Message, take(&mut envelope.uplink_message)),
         (Form::Normalized, take(&mut envelope.uplink_normalized)),
-    ] {
+    ];
+    let join = take(&mut envelope.join_accept);
+    let solved = take(&mut envelope.location_solved);
+    let service = take(&mut envelope.service_data);
+    let envelope = &envelope;
+    let sender = match Sender::of(&envelope.end_device_ids, part.request) {
+        Ok(sender) => sender,
+        Err(problem) => return decoded.problems.push(problem),
+    };
+    let sender = &sender;
+    for (form, message) in uplinks {
         if let Field::Is(message) = message {
-            uplink::decode(form, *message, &envelope, sender, part, decoded);
+            uplink::decode(form, *message, envelope, sender, part, decoded);
         }
     }
-    if let Field::Is(join) = take(&mut envelope.join_accept) {
-        decoded.push(event::join(*join, &envelope, sender, part));
+    if let Field::Is(join) = join {
+        decoded.push(event::join(*join, envelope, sender, part));
     }
-    if let Field::Is(solved) = take(&mut envelope.location_solved) {
-        decoded.push(event::location_solved(solved, &envelope, sender, part));
+    if let Field::Is(solved) = solved {
+        decoded.push(event::location_solved(solved, envelope, sender, part));
     }
-    if let Field::Is(service) = take(&mut envelope.service_data) {
-        decoded.push(event::service_data(service, &envelope, sender, part));
+    if let Field::Is(service) = service {
+        decoded.push(event::service_data(service, envelope, sender, part));
     }
     for (state, downlink) in [
         (State::Queued, &envelope.downlink_queued),
@@ -223,16 +231,16 @@ fn decode_known(mut envelope: Envelope<'_>, sender: &Sender, part: Part<'_>, dec
         (State::Acknowledged, &envelope.downlink_ack),
     ] {
         if let Field::Is(downlink) = downlink {
-            downlink::decode(state, downlink, None, &envelope, sender, part, decoded);
+            downlink::decode(state, downlink, None, envelope, sender, part, decoded);
         }
     }
     if let Field::Is(failed) = &envelope.downlink_failed {
         let none = wire::Downlink::default();
         let downlink = failed.downlink.as_ref().unwrap_or(&none);
-        downlink::decode(State::Failed, downlink, failed.error.as_ref(), &envelope, sender, part, decoded);
+        downlink::decode(State::Failed, downlink, failed.error.as_ref(), envelope, sender, part, decoded);
     }
     if let Field::Is(queue) = &envelope.downlink_queue_invalidated {
-        downlink::decode_invalidated(queue, &envelope, sender, part, decoded);
+        downlink::decode_invalidated(queue, envelope, sender, part, decoded);
     }
 }
 

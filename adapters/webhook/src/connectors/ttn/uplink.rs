@@ -2,8 +2,7 @@
 
 use bridge_core::measurement::{Normalised, from_normalized_payload};
 use bridge_core::{
-    Content, Decoded, ExternalDevice, IdempotencyKey, Kind, Measurement, Problem, Raw, Reason, Timestamp,
-    Uplink,
+    Content, Decoded, IdempotencyKey, Kind, Measurement, Problem, Raw, Reason, Timestamp, Uplink,
 };
 use serde_json::{Map, Value};
 
@@ -26,7 +25,7 @@ pub(super) fn decode(
     form: Form,
     mut message: UplinkMessage<'_>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
     decoded: &mut Decoded,
 ) {
@@ -63,7 +62,7 @@ pub(super) fn decode(
         further.clear();
     }
     let mut push = |key, content: Content, normalised: Option<Normalised>| {
-        let mut uplink = Uplink::new(Some(sender.device.clone()), Kind::Telemetry, key);
+        let mut uplink = Uplink::new(Some(sender.device()), Kind::Telemetry, key);
         uplink.content = content;
         uplink.time = normalised.and_then(|n| merge(&mut uplink.content, n)).or(time);
         decoded.push(uplink);
@@ -77,11 +76,9 @@ pub(super) fn decode(
 /// Bytes of radio and ids that one further uplink may repeat; those of a real frame have some hundred.
 const MOST_REPEATED: usize = 1024;
 
-fn repeated_bytes(bare: &Content, sender: &Sender) -> usize {
-    let ExternalDevice { id, scope, name } = &sender.device;
-    let device = id.len() + scope.as_ref().map_or(0, String::len) + name.as_ref().map_or(0, String::len);
+fn repeated_bytes(bare: &Content, sender: &Sender<'_>) -> usize {
     // invariant: radio and text are always JSON, so this cannot fail.
-    device + serde_json::to_vec(bare).map_or(0, |text| text.len())
+    sender.device_bytes() + serde_json::to_vec(bare).map_or(0, |text| text.len())
 }
 
 /// Device, session, counter, and the Network Server's time of the frame: a device without join (ABP) that restarts counts
@@ -89,7 +86,7 @@ fn repeated_bytes(bare: &Content, sender: &Sender) -> usize {
 fn key(
     message: &UplinkMessage<'_>,
     envelope: &Envelope<'_>,
-    sender: &Sender,
+    sender: &Sender<'_>,
     part: Part<'_>,
     distinction: &[&str],
 ) -> IdempotencyKey {
@@ -124,7 +121,7 @@ fn key(
 }
 
 /// Everything but the normalised measurements.
-fn fill(content: &mut Content, message: UplinkMessage<'_>, envelope: &Envelope<'_>, sender: &Sender) {
+fn fill(content: &mut Content, message: UplinkMessage<'_>, envelope: &Envelope<'_>, sender: &Sender<'_>) {
     let warnings = &mut content.warnings;
     message.f_port.check("f_port", warnings);
     message.f_cnt.check("f_cnt", warnings);

@@ -93,7 +93,7 @@ pub(super) fn decode(part: Part<'_>, decoded: &mut Decoded) -> Result<(), Malfor
     let times = [written_time(&metadata.time)];
     let key = sender.key_without_sequence("v2 up", &times, &content, false, part);
 
-    let mut uplink = Uplink::new(Some(sender.device), Kind::Telemetry, key);
+    let mut uplink = Uplink::new(Some(sender.device()), Kind::Telemetry, key);
     let gateways = metadata.gateways.as_ref().map_or(&[][..], |list| &list.items);
     uplink.time = lora::time(&metadata.time).or_else(|| gateways.iter().find_map(|g| lora::time(&g.time)));
     let Content { warnings, data, .. } = &mut uplink.content;
