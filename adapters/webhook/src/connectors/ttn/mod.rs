@@ -212,7 +212,7 @@ fn decode_known(mut envelope: Envelope<'_>, part: Part<'_>, decoded: &mut Decode
     let sender = &sender;
     for (form, message) in uplinks {
         if let Field::Is(message) = message {
-            uplink::decode(form, *message, envelope, sender, part, decoded);
+            uplink::decode(form, message, envelope, sender, part, decoded);
         }
     }
     if let Field::Is(join) = join {

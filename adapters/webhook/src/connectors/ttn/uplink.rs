@@ -20,10 +20,11 @@ pub(super) enum Form {
     Normalized,
 }
 
-/// Adds the telemetry of one message: one uplink, and one more for each normalised measurement after the first.
+/// Adds the telemetry of one message: one uplink, and one more for each normalised measurement after the first. The message
+/// stays in its box: it is large.
 pub(super) fn decode(
     form: Form,
-    mut message: UplinkMessage<'_>,
+    mut message: Box<UplinkMessage<'_>>,
     envelope: &Envelope<'_>,
     sender: &Sender<'_>,
     part: Part<'_>,
@@ -121,7 +122,12 @@ fn key(
 }
 
 /// Everything but the normalised measurements.
-fn fill(content: &mut Content, message: UplinkMessage<'_>, envelope: &Envelope<'_>, sender: &Sender<'_>) {
+fn fill(
+    content: &mut Content,
+    message: Box<UplinkMessage<'_>>,
+    envelope: &Envelope<'_>,
+    sender: &Sender<'_>,
+) {
     let warnings = &mut content.warnings;
     message.f_port.check("f_port", warnings);
     message.f_cnt.check("f_cnt", warnings);
