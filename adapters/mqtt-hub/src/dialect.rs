@@ -1,7 +1,5 @@
 //! How a hub names things: topics and payloads. Pure; not here: connections.
 
-use std::borrow::Cow;
-
 use bridge_core::{DeviceId, Message, Timestamp};
 
 /// One publish.
@@ -17,8 +15,26 @@ pub struct Publication<'m> {
     pub content_type: &'static str,
     /// MQTT 5 correlation data: this answers a request (section 4.10).
     pub correlation: &'m [u8],
-    /// MQTT 5 user properties.
-    pub properties: Vec<(&'static str, Cow<'m, str>)>,
+    /// MQTT 5 user properties: whose message it is; none for what the bridge says of itself.
+    pub origin: Option<Origin<'m>>,
+}
+
+/// Which message a publish is of. Lent: there is one with every message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'m> {
+    /// The digits of the message's id.
+    pub id: [u8; 32],
+    /// The connector.
+    pub source: &'m str,
+    /// The integration.
+    pub integration: &'m str,
+}
+
+impl Origin<'_> {
+    /// Names and values, in UTF-8.
+    pub(crate) fn properties(&self) -> [(&'static str, &[u8]); 3] {
+        [("id", &self.id), ("source", self.source.as_bytes()), ("integration", self.integration.as_bytes())]
+    }
 }
 
 /// A hub's conventions.

@@ -19,6 +19,6 @@ mod wire;
 
 pub use address::{AddressError, HubAddress};
 pub use config::{Credentials, HubConfig, Pem, Protocol, Secret, TlsPem};
-pub use dialect::{Dialect, Publication};
+pub use dialect::{Dialect, Origin, Publication};
 pub use hub::MqttHub;
 pub use tls::TlsError;

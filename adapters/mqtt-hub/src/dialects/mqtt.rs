@@ -1,13 +1,11 @@
 //! The dialect `mqtt`: any MQTT broker, one topic tree per device.
 
-use std::borrow::Cow;
-
 use bridge_core::{DeviceId, Kind, Message, Timestamp};
 use serde_json::{Value, json};
 
 use super::json::{Measurements, MessageJson};
 use super::senml;
-use crate::dialect::{Dialect, Publication};
+use crate::dialect::{Dialect, Origin, Publication};
 
 /// Topics `devices/{id}/…`, `integrations/{name}/…`, `bridges/{bridge}/…` below a prefix.
 #[derive(Debug, Clone)]
@@ -63,7 +61,7 @@ impl MqttDialect {
             retain: true,
             content_type: "application/json",
             correlation: &[],
-            properties: Vec::new(),
+            origin: None,
         }
     }
 }
@@ -81,13 +79,13 @@ impl Dialect for MqttDialect {
                 (to_json(&MessageJson::of(message)), "application/json")
             }
         };
-        let properties = vec![
-            ("id", Cow::Owned(message.id.into())),
-            ("source", Cow::Borrowed(&*message.source)),
-            ("integration", Cow::Borrowed(message.integration.as_str())),
-        ];
+        let origin = Some(Origin {
+            id: message.id.digits(),
+            source: &message.source,
+            integration: message.integration.as_str(),
+        });
         let correlation = message.reply.as_ref().map_or(&[][..], |reply| &reply.correlation);
-        Publication { topic, payload, retain, content_type, correlation, properties }
+        Publication { topic, payload, retain, content_type, correlation, origin }
     }
 
     fn birth(&self, since: Timestamp) -> Publication<'static> {
@@ -209,7 +207,9 @@ mod tests {
                 "raw": { "data": "AQIDBA==", "port": 2 }, "warnings": []
             })
         );
-        assert!(publication.properties.contains(&("source", "ttn".into())));
+        let properties = publication.origin.as_ref().unwrap().properties();
+        let want = [("id", message.id.to_string()), ("source", "ttn".into()), ("integration", "farm".into())];
+        assert!(properties.iter().copied().eq(want.iter().map(|(name, value)| (*name, value.as_bytes()))));
     }
 
     #[test]

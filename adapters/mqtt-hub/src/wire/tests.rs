@@ -1,7 +1,5 @@
 //! Our packets read by an independent implementation, its packets read by us, and anything at all.
 
-use std::borrow::Cow;
-
 use bytes::BytesMut;
 use proptest::prelude::*;
 use rumqttc::mqttbytes::v4;
@@ -9,7 +7,7 @@ use rumqttc::v5::mqttbytes::v5;
 
 use super::*;
 use crate::config::{Credentials, Protocol, Secret};
-use crate::dialect::Publication;
+use crate::dialect::{Origin, Publication};
 
 const MAX: usize = 1 << 20;
 
@@ -20,7 +18,7 @@ fn publication(payload: Vec<u8>, retain: bool) -> Publication<'static> {
         retain,
         content_type: "application/json",
         correlation: b"\x01\x02",
-        properties: vec![("id", Cow::Borrowed("1")), ("source", Cow::Borrowed("ttn"))],
+        origin: Some(Origin { id: [b'1'; 32], source: "ttn", integration: "farm" }),
     }
 }
 
@@ -268,7 +266,9 @@ proptest! {
         let properties = new.properties.unwrap();
         prop_assert_eq!(properties.correlation_data.as_deref(), Some(&[1, 2][..]));
         prop_assert_eq!(properties.content_type.as_deref(), Some("application/json"));
-        prop_assert_eq!(properties.user_properties[1].clone(), ("source".to_owned(), "ttn".to_owned()));
+        let id = "1".repeat(32);
+        let want = [("id", id.as_str()), ("source", "ttn"), ("integration", "farm")];
+        prop_assert_eq!(properties.user_properties, want.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]

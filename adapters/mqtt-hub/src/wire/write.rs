@@ -1,7 +1,7 @@
 //! Packets that the bridge sends, appended to a buffer.
 
 use crate::config::{Credentials, Protocol};
-use crate::dialect::Publication;
+use crate::dialect::{Origin, Publication};
 
 /// What stands in a CONNECT (section 3.1).
 pub(crate) struct Connect<'a> {
@@ -82,7 +82,9 @@ pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
 
 /// Appends a PUBLISH with QoS 1 (section 3.3).
 pub(crate) fn publish(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, publication: &Publication<'_>) {
-    let Publication { topic, payload, retain, content_type, correlation, properties } = publication;
+    let Publication { topic, payload, retain, content_type, correlation, origin } = publication;
+    let properties = origin.as_ref().map(Origin::properties);
+    let properties = properties.as_ref().map_or(&[][..], |properties| properties);
     let properties_length = match protocol {
         Protocol::V311 => None,
         Protocol::V5 => {
@@ -110,7 +112,7 @@ pub(crate) fn publish(out: &mut Vec<u8>, protocol: Protocol, packet_id: u16, pub
         for (name, value) in properties {
             out.push(0x26);
             text(out, name);
-            text(out, value);
+            binary(out, value);
         }
     }
     out.extend(payload);
