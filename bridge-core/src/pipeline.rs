@@ -192,10 +192,22 @@ impl Pipeline {
         let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
             return self.hand_over(arrival, (id, device, uplink), tracer).await.archived(archived);
         };
-        // Each has an id of its own: of a payload that was accepted in part only, the rest can be sent again.
+        // Boxed, as whatever is large and rare: a request waits in a future that has room for all of it.
+        Box::pin(self.hand_over_parts(arrival, (id, device, uplink), parts, tracer)).await.archived(archived)
+    }
+
+    /// Hands over the messages of one uplink. Each has an id of its own: of a payload that was accepted in part only, the rest
+    /// can be sent again.
+    async fn hand_over_parts(
+        &self,
+        arrival: &Arrival<'_>,
+        (whole, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
+        parts: Vec<Part>,
+        tracer: Tracer,
+    ) -> Begun {
         let mut begun = Vec::with_capacity(parts.len());
         for (index, part) in parts.into_iter().enumerate() {
-            let id = id.part(index);
+            let id = whole.part(index);
             let mut tracer = tracer.clone();
             tracer.trace_mut().message = Some(id);
             tracer.trace_mut().kind = Some(part.kind);
@@ -207,7 +219,7 @@ impl Pipeline {
                 Err(ended) => *ended,
             });
         }
-        Begun::Parts { whole: id, parts: begun }.archived(archived)
+        Begun::Parts { whole, parts: begun }
     }
 
     /// Tells the listener what it may want to know. What an operator sends again is no news.
@@ -295,11 +307,22 @@ impl Pipeline {
         (id, device, uplink): (MessageId, Option<&DeviceId>, &mut Uplink),
         tracer: Tracer,
     ) -> Begun {
-        let (Some(twins), Some(owner), Kind::Properties, false) =
-            (&self.twins, device, uplink.kind, arrival.replayed)
-        else {
-            return self.submit(arrival, (id, device, uplink), false, tracer);
-        };
+        match (&self.twins, device, uplink.kind, arrival.replayed) {
+            (Some(twins), Some(owner), Kind::Properties, false) => {
+                Box::pin(self.hand_over_state(arrival, twins, (id, owner, uplink), tracer)).await
+            }
+            _ => self.submit(arrival, (id, device, uplink), false, tracer),
+        }
+    }
+
+    async fn hand_over_state(
+        &self,
+        arrival: &Arrival<'_>,
+        twins: &TwinKeeper,
+        (id, owner, uplink): (MessageId, &DeviceId, &mut Uplink),
+        tracer: Tracer,
+    ) -> Begun {
+        let device = Some(owner);
         let at = uplink.time.unwrap_or(arrival.received_at);
         let error = match twins.report(owner, &uplink.content.measurements, at).await {
             Ok(Reported::Stale) => return self.submit(arrival, (id, device, uplink), true, tracer),
@@ -412,17 +435,20 @@ impl Pipeline {
                 tracer.step(Step::Stored, self.clock.now());
                 (Verdict::Stored, None)
             }
-            Outcome::Refused(detail) => {
-                let letter = refused_by_hub(message, detail.clone(), self.clock.wall());
-                match self.dead_letters.bury(&[letter]).await {
-                    Ok(()) => (Verdict::Rejected(Reason::RefusedByHub), Some(detail)),
-                    Err(error) => (Verdict::Retry(RETRY_AFTER), Some(error.to_string())),
-                }
-            }
+            Outcome::Refused(detail) => Box::pin(self.bury_refused(message, detail)).await,
             Outcome::Unavailable => {
                 let why = self.delivery.store_error().unwrap_or_else(|| "too much is waiting".into());
                 (Verdict::Retry(RETRY_AFTER), Some(why))
             }
+        }
+    }
+
+    /// Keeps a dead letter with the message that the hub will never take.
+    async fn bury_refused(&self, message: &Message, detail: String) -> (Verdict, Option<String>) {
+        let letter = refused_by_hub(message, detail.clone(), self.clock.wall());
+        match self.dead_letters.bury(&[letter]).await {
+            Ok(()) => (Verdict::Rejected(Reason::RefusedByHub), Some(detail)),
+            Err(error) => (Verdict::Retry(RETRY_AFTER), Some(error.to_string())),
         }
     }
 
