@@ -7,7 +7,7 @@ use bridge_core::IntegrationName;
 use bridge_core::ports::{BoxFuture, Clock, StoreResult};
 
 use super::Source;
-use crate::connector::{Ask, Letter, Request};
+use crate::connector::{Ask, Letter, Request, WayDown};
 
 /// What is in the mailboxes of devices.
 pub trait Mailboxes: Send + Sync {
@@ -37,7 +37,9 @@ pub(super) async fn letters(
     entered: Instant,
 ) -> Vec<Letter> {
     let integration = &source.integration.name;
-    if !mailboxes.are_of(integration) {
+    // The cloud first: that is known without a look at the configuration of now.
+    let asks = matches!(source.connector.downlink(), Some(WayDown::Mailbox(_)));
+    if !asks || !mailboxes.are_of(integration) {
         return Vec::new();
     }
     let mut letters = Vec::new();
