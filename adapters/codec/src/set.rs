@@ -179,6 +179,9 @@ impl Table {
             return Some(name);
         }
         let assignment = self.assignments.get(payload.integration)?;
+        if assignment.profiles.is_empty() {
+            return assignment.default.as_deref();
+        }
         let data = &payload.content.data;
         let profiles = ["model", "deviceProfile"].iter().filter_map(|key| data.get(*key)?.as_str());
         let of_profile = profiles.filter_map(|profile| assignment.profiles.get(profile)).next();
