@@ -114,9 +114,10 @@ async fn connection(
 ) {
     // Answers are small; they must not wait for more.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let front = front.clone();
-        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+    // Lent to each request: all connections share its count.
+    let front = &*front;
+    let service = service_fn(move |request: http::Request<Incoming>| async move {
+        Ok::<_, Infallible>(front.answer(request, peer).await)
     });
     let stream = Patient::new(stream, PATIENCE, shutdown.clone());
     let connection = hyper::server::conn::http1::Builder::new()
