@@ -202,8 +202,8 @@ impl Receiver {
             },
             Err(refusal) => Err(refusal),
         };
-        let received_at = clock.wall();
-        let mut tracer = Tracer::start(number, source.integration.name.clone(), received_at, clock.now());
+        let (received_at, complete) = (clock.wall(), clock.now());
+        let mut tracer = Tracer::start(number, source.integration.name.clone(), received_at, complete);
         let (query, body) = match accepted {
             Ok(accepted) => accepted,
             Err(refused) => {
@@ -211,7 +211,8 @@ impl Receiver {
                 return self.refuse(&source, tracer, refusal, problem);
             }
         };
-        tracer.step(Step::Authenticated, clock.now());
+        // Its secret was looked at before its body was read.
+        tracer.step(Step::Authenticated, complete);
         if let Some(announcements) = self.0.announcements.get()
             && let Some(announced) = announcements::read(&source, &parts.headers)
         {
