@@ -178,14 +178,12 @@ fn decode_one(
     decoded: &mut Decoded,
 ) -> Result<(), Malformed> {
     let part = Part { request, json, index, digest: &OnceCell::new() };
-    let envelope: Field<Envelope<'_>> = fields::from_json(json)?;
-    let envelope = match envelope {
-        Field::Is(envelope) => envelope.unwrapped(),
-        Field::Absent | Field::Wrong => {
-            push_problem(decoded, Reason::Unmappable, "the JSON is not an object");
-            return Ok(());
-        }
+    let mut envelope: Field<Envelope<'_>> = fields::from_json(json)?;
+    let Field::Is(envelope) = &mut envelope else {
+        push_problem(decoded, Reason::Unmappable, "the JSON is not an object");
+        return Ok(());
     };
+    envelope.unwrap_message();
     if !envelope.is_known() {
         return decode_unknown(part, decoded);
     }
@@ -194,7 +192,7 @@ fn decode_one(
 }
 
 /// Decodes every known field there is; a message has one.
-fn decode_known(mut envelope: Envelope<'_>, part: Part<'_>, decoded: &mut Decoded) {
+fn decode_known(envelope: &mut Envelope<'_>, part: Part<'_>, decoded: &mut Decoded) {
     use std::mem::take;
     // Taken out of the envelope before the sender borrows from it.
     let uplinks = [
@@ -204,7 +202,7 @@ fn decode_known(mut envelope: Envelope<'_>, part: Part<'_>, decoded: &mut Decode
     let join = take(&mut envelope.join_accept);
     let solved = take(&mut envelope.location_solved);
     let service = take(&mut envelope.service_data);
-    let envelope = &envelope;
+    let envelope = &*envelope;
     let sender = match Sender::of(&envelope.end_device_ids, part.request) {
         Ok(sender) => sender,
         Err(problem) => return decoded.problems.push(problem),

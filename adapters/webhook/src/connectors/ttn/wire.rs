@@ -81,16 +81,15 @@ impl<'a> Envelope<'a> {
             || self.service_data.as_ref().is_some()
     }
 
-    /// The message inside wrappers, if there are any.
-    pub(super) fn unwrapped(self) -> Self {
-        let mut envelope = self;
-        while !envelope.is_known() {
-            envelope = match (envelope.payload, envelope.result) {
-                (Field::Is(inner), _) | (_, Field::Is(inner)) => *inner,
-                _ => return Self { payload: Field::Absent, result: Field::Absent, ..Self::default() },
-            };
+    /// Becomes the message inside wrappers, if there are any. In its place: it is large.
+    pub(super) fn unwrap_message(&mut self) {
+        use std::mem::take;
+        while !self.is_known() {
+            match (take(&mut self.payload), take(&mut self.result)) {
+                (Field::Is(inner), _) | (_, Field::Is(inner)) => *self = *inner,
+                _ => return,
+            }
         }
-        envelope
     }
 }
 
