@@ -111,26 +111,29 @@ impl States {
 impl Pipeline {
     /// Takes all uplinks of a request, in order, and waits for what becomes of them: one verdict per uplink, then one
     /// per problem. Must run to its end also when the sender has gone.
-    pub async fn accept(&self, intake: Intake<'_>) -> Vec<Verdict> {
+    // No `async fn`: that would keep room for what it was given beside what it made of it, in the box of every request.
+    pub fn accept<'a>(&'a self, intake: Intake<'a>) -> impl Future<Output = Vec<Verdict>> + Send + 'a {
         let Intake { integration, decoded, received_at, request, replayed, tracer } = intake;
         let Decoded { mut uplinks, problems } = decoded;
         let arrival = Arrival { integration, received_at, request, replayed };
         // The last of them gets the trace itself.
         let mut tracers = std::iter::repeat_n(tracer, uplinks.len() + problems.len());
-        let mut started = Vec::with_capacity(uplinks.len());
-        for (uplink, tracer) in uplinks.iter_mut().zip(&mut tracers) {
-            started.push(self.begin(&arrival, uplink, tracer).await);
+        async move {
+            let mut started = Vec::with_capacity(uplinks.len());
+            for (uplink, tracer) in uplinks.iter_mut().zip(&mut tracers) {
+                started.push(self.begin(&arrival, uplink, tracer).await);
+            }
+            let mut verdicts = Vec::with_capacity(started.len() + problems.len());
+            for begun in started {
+                verdicts.push(self.finish(&arrival, begun).await);
+            }
+            for (Problem { reason, detail }, tracer) in problems.into_iter().zip(tracers) {
+                let verdict = Box::pin(self.bury(&arrival, None, reason, detail.clone())).await;
+                self.close(&arrival, tracer, verdict.clone(), Some(detail));
+                verdicts.push(verdict);
+            }
+            verdicts
         }
-        let mut verdicts = Vec::with_capacity(started.len() + problems.len());
-        for begun in started {
-            verdicts.push(self.finish(&arrival, begun).await);
-        }
-        for (Problem { reason, detail }, tracer) in problems.into_iter().zip(tracers) {
-            let verdict = Box::pin(self.bury(&arrival, None, reason, detail.clone())).await;
-            self.close(&arrival, tracer, verdict.clone(), Some(detail));
-            verdicts.push(verdict);
-        }
-        verdicts
     }
 
     /// Sends the message of a dead letter that the hub refused once more.
