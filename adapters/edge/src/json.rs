@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bridge_core::members::Members;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::item::MOST_ITEMS;
 
@@ -20,49 +20,54 @@ pub enum Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Whole)
+        deserializer.deserialize_any(Part { is_element: false })
     }
 }
 
-/// Scalars mean nothing.
-macro_rules! scalars {
-    ($value:ty, $nothing:expr) => {
-        type Value = $value;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("any JSON")
-        }
-        fn visit_unit<E>(self) -> Result<$value, E> {
-            Ok($nothing)
-        }
-        fn visit_bool<E>(self, _: bool) -> Result<$value, E> {
-            Ok($nothing)
-        }
-        fn visit_u64<E>(self, _: u64) -> Result<$value, E> {
-            Ok($nothing)
-        }
-        fn visit_i64<E>(self, _: i64) -> Result<$value, E> {
-            Ok($nothing)
-        }
-        fn visit_f64<E>(self, _: f64) -> Result<$value, E> {
-            Ok($nothing)
-        }
-        fn visit_str<E>(self, _: &str) -> Result<$value, E> {
-            Ok($nothing)
-        }
-    };
+/// The whole, or an element of its array: one that is an array itself means nothing.
+#[derive(Clone, Copy)]
+struct Part {
+    is_element: bool,
 }
 
-struct Whole;
+impl<'de> DeserializeSeed<'de> for Part {
+    type Value = Json;
 
-impl<'de> Visitor<'de> for Whole {
-    scalars!(Json, Json::Other);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
+impl<'de> Visitor<'de> for Part {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Json, A::Error> {
         let mut elements = Vec::new();
-        while elements.len() <= MOST_ITEMS {
-            match array.next_element()? {
-                Some(Element(object)) => elements.push(object),
+        while !self.is_element && elements.len() <= MOST_ITEMS {
+            match array.next_element_seed(Self { is_element: true })? {
+                Some(Json::Object(object)) => elements.push(Some(object)),
+                Some(Json::Array(_) | Json::Other) => elements.push(None),
                 None => return Ok(Json::Array(elements)),
             }
         }
@@ -71,28 +76,6 @@ impl<'de> Visitor<'de> for Whole {
     }
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Json, A::Error> {
         Members::read(object).map(Json::Object)
-    }
-}
-
-struct Element(Option<Members>);
-
-impl<'de> Deserialize<'de> for Element {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Part).map(Self)
-    }
-}
-
-struct Part;
-
-impl<'de> Visitor<'de> for Part {
-    scalars!(Option<Members>, None);
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Option<Members>, A::Error> {
-        while array.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Option<Members>, A::Error> {
-        Members::read(object).map(Some)
     }
 }
 
