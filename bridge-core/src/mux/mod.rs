@@ -74,6 +74,7 @@ pub struct Mux {
     next_token: u64,
     last_seq: Seq,
     drain: Drain,
+    /// When links were opened for the last time, or those came up.
     last_growth: Option<Instant>,
     load_checked: Option<Instant>,
     closing: bool,
@@ -189,6 +190,8 @@ impl Mux {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.window = Some(window.max(1));
         state.paused_until = None;
+        // A step of growth is one when its links are there: lanes stay on theirs while something is in flight.
+        self.last_growth = self.last_growth.map(|_| now);
         self.load_if_due(now);
     }
 

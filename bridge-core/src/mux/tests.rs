@@ -425,6 +425,27 @@ fn links_grow_under_load_and_shrink_without() {
 }
 
 #[test]
+fn links_that_have_just_come_up_may_help_before_there_are_more() {
+    let mut world = World::new(MuxConfig { strategy: Strategy::Shared { min: 2, max: 16 }, ..config() });
+    world.link_up(LinkId(0));
+    world.link_up(LinkId(1));
+    let mut devices = 0..;
+    let mut crowd = |world: &mut World| {
+        for device in devices.by_ref().take(40) {
+            world.submit(device);
+        }
+        world.open.len()
+    };
+    assert_eq!(crowd(&mut world), 4);
+    world.pass(2 * strategy::GROW_AFTER);
+    world.link_up(LinkId(2));
+    world.link_up(LinkId(3));
+    assert_eq!(crowd(&mut world), 4);
+    world.pass(strategy::GROW_AFTER);
+    assert_eq!(crowd(&mut world), 8);
+}
+
+#[test]
 fn closing_answers_everything() {
     let mut world = World::new(config());
     world.link_up(LinkId(0));
