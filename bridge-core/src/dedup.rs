@@ -22,6 +22,13 @@ pub struct DedupConfig {
     pub max_in_memory: usize,
 }
 
+impl DedupConfig {
+    /// So many of the newest ids are in memory whenever as many were accepted: the store is not asked for them.
+    pub fn newest_in_memory(&self) -> usize {
+        (self.max_in_memory / GENERATIONS).max(1)
+    }
+}
+
 /// What a message id is, at this moment.
 #[derive(Debug)]
 pub enum Claim {
@@ -47,9 +54,25 @@ pub struct Deduplicator {
 struct State {
     under_way: HashMap<MessageId, Vec<oneshot::Sender<bool>>, IdHash>,
     /// Newest generation first; each with the time from which on it is complete.
-    generations: VecDeque<(Timestamp, HashSet<MessageId, IdHash>)>,
+    generations: VecDeque<(Timestamp, HashSet<Kept, IdHash>)>,
     /// Not yet in the store, or on the way there: the store cannot be asked for these.
     unwritten: HashMap<MessageId, Timestamp, IdHash>,
+    /// The latest time of an id: clocks are set back.
+    latest: Timestamp,
+}
+
+/// Ids are digests. Of each its first bytes are kept in memory, where there are most: that a new one is taken for one of half a million
+/// others is to be expected once in 10^23 messages.
+type Kept = [u8; 12];
+
+fn kept(id: MessageId) -> Kept {
+    let [kept @ .., _, _, _, _] = *id.as_bytes();
+    kept
+}
+
+/// The next moment: more ids may have the time itself than are in memory.
+fn after(time: Timestamp) -> Timestamp {
+    time.plus(Duration::from_millis(1))
 }
 
 /// How long ids gather before they are written.
@@ -69,19 +92,21 @@ impl Deduplicator {
         clock: Arc<dyn Clock>,
     ) -> StoreResult<Self> {
         let now = clock.wall();
-        let per_generation = (config.max_in_memory / GENERATIONS).max(1);
+        let per_generation = config.newest_in_memory();
         let since = now.minus(config.window);
         let ids = store.recent(since, per_generation).await?;
         // Fewer than asked for: these are all there are in the window. Else only from the oldest of them on.
         let complete_since = match ids.iter().map(|(_, at)| *at).min() {
-            Some(oldest) if ids.len() >= per_generation => oldest,
+            Some(oldest) if ids.len() >= per_generation => after(oldest),
             _ => since,
         };
-        let ids = ids.into_iter().map(|(id, _)| id).collect();
+        let latest = ids.iter().map(|(_, at)| *at).max().unwrap_or(since);
+        let ids = ids.into_iter().map(|(id, _)| kept(id)).collect();
         let state = State {
             under_way: HashMap::default(),
             generations: [(complete_since, ids)].into(),
             unwritten: HashMap::default(),
+            latest,
         };
         Ok(Self { config, store, clock, state: Mutex::new(state), noted: Signal::default(), shared: false })
     }
@@ -92,6 +117,7 @@ impl Deduplicator {
             under_way: HashMap::default(),
             generations: VecDeque::new(),
             unwritten: HashMap::default(),
+            latest: Timestamp::EPOCH,
         };
         Self { config, store, clock, state: Mutex::new(state), noted: Signal::default(), shared: true }
     }
@@ -102,9 +128,10 @@ impl Deduplicator {
     /// When the store had to be asked and did not answer; the id is not claimed then.
     pub async fn claim(&self, id: MessageId) -> StoreResult<Claim> {
         let since = self.clock.wall().minus(self.config.window);
+        let known_from;
         {
             let mut state = lock(&self.state);
-            if state.generations.iter().any(|(_, ids)| ids.contains(&id))
+            if state.generations.iter().any(|(_, ids)| ids.contains(&kept(id)))
                 || state.unwritten.get(&id).is_some_and(|at| *at >= since)
             {
                 return Ok(Claim::Duplicate);
@@ -116,11 +143,12 @@ impl Deduplicator {
             }
             state.under_way.insert(id, Vec::new());
             let complete = state.generations.back().filter(|_| !self.shared);
-            if complete.is_some_and(|(complete_since, _)| *complete_since <= since) {
+            known_from = complete.map(|(complete_since, _)| *complete_since);
+            if known_from.is_some_and(|known_from| known_from <= since) {
                 return Ok(Claim::New);
             }
         }
-        match self.store.seen(id, since).await {
+        match self.store.seen(id, since, known_from).await {
             Ok(false) => Ok(Claim::New),
             Ok(true) => {
                 self.release(id, true);
@@ -146,13 +174,16 @@ impl Deduplicator {
         let now = self.clock.wall();
         {
             let mut state = lock(&self.state);
-            let per_generation = (self.config.max_in_memory / GENERATIONS).max(1);
+            let per_generation = self.config.newest_in_memory();
             if state.generations.front().is_none_or(|(_, ids)| ids.len() >= per_generation) {
                 state.generations.truncate(GENERATIONS - 1);
-                state.generations.push_front((now, HashSet::default()));
+                // Ids of the one before have times up to the latest.
+                let complete_since = after(state.latest.max(now));
+                state.generations.push_front((complete_since, HashSet::default()));
             }
+            state.latest = state.latest.max(now);
             if let Some((_, ids)) = state.generations.front_mut() {
-                ids.insert(id);
+                ids.insert(kept(id));
             }
             if state.unwritten.len() < MAX_UNWRITTEN {
                 state.unwritten.insert(id, now);
@@ -191,7 +222,7 @@ impl Deduplicator {
     ///
     /// # Errors
     /// When the store failed.
-    pub async fn forget_old(&self) -> StoreResult<u64> {
+    pub async fn forget_old(&self) -> StoreResult<()> {
         self.store.forget(self.clock.wall().minus(self.config.window)).await
     }
 

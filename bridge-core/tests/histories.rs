@@ -277,7 +277,7 @@ impl World {
             .accepted
             .iter()
             .chain(&self.hub)
-            .filter(|key| !block_on(self.store.inner().seen(id(**key), Timestamp::EPOCH)).unwrap())
+            .filter(|key| !block_on(self.store.inner().seen(id(**key), Timestamp::EPOCH, None)).unwrap())
             .copied()
             .collect();
         self.forgotten.extend(&unwritten);

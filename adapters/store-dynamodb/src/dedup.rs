@@ -16,7 +16,12 @@ const SEEN: &str = "seen";
 const FORGOTTEN_AT_ONCE: usize = 10_000;
 
 impl Dedup for DynamoStore {
-    fn seen(&self, id: MessageId, since: Timestamp) -> BoxFuture<'_, StoreResult<bool>> {
+    fn seen(
+        &self,
+        id: MessageId,
+        since: Timestamp,
+        _known_from: Option<Timestamp>,
+    ) -> BoxFuture<'_, StoreResult<bool>> {
         Box::pin(async move {
             let known = self.read(&key(id)).await?;
             Ok(known.map(|item| item.time("at_ms")).transpose()?.is_some_and(|at| at >= since))
@@ -51,13 +56,12 @@ impl Dedup for DynamoStore {
         Box::pin(async move { self.write_each(writes).await.map(drop) })
     }
 
-    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<u64>> {
+    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(async move {
             let walk = self.walk(Some(TIME), SEEN, Range::Before(moment(before)), FORGOTTEN_AT_ONCE);
             let keys = walk.take(FORGOTTEN_AT_ONCE, |hit| hit.key().map(Some)).await?;
             let forget = |key| Write::delete(key).when("#at_ms < :before").value("before", time(before));
-            let gone = self.write_each(keys.into_iter().map(forget).collect()).await?;
-            Ok(gone.iter().filter(|written| written.is_done()).count() as u64)
+            self.write_each(keys.into_iter().map(forget).collect()).await.map(drop)
         })
     }
 }

@@ -1,23 +1,36 @@
-//! The dedup port: ids go into a log, and from there sorted into the table, see [`crate::young`].
+//! The dedup port: ids go into batches, and from there sorted into the table, see [`crate::sorting`].
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
 
 use bridge_core::ports::{BoxFuture, Dedup, StoreResult};
 use bridge_core::{MessageId, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::EmbeddedStore;
+use crate::batch::{self, Batch};
 use crate::writer::Session;
-use crate::young::{Step, Young};
+
+/// Parts of the table by the first byte of an id. What is old goes from one part at a time: most of a part's pages change, and
+/// others want to write.
+const PARTS: u8 = 32;
 
 impl Dedup for EmbeddedStore {
-    fn seen(&self, id: MessageId, since: Timestamp) -> BoxFuture<'_, StoreResult<bool>> {
-        // First: what leaves the young ones is in the table by then.
-        if lock(&self.young).has(id, since) {
-            return Box::pin(std::future::ready(Ok(true)));
-        }
+    fn seen(
+        &self,
+        id: MessageId,
+        since: Timestamp,
+        known_from: Option<Timestamp>,
+    ) -> BoxFuture<'_, StoreResult<bool>> {
+        let until = known_from.map_or(i64::MAX, Timestamp::as_millis);
+        // First: what is not in the batches that follow is in the table by then.
+        let unsorted = self.sorting.unsorted(until);
         self.read(move |connection| {
+            if let Some(sorted) = unsorted
+                && is_in_batches(connection, sorted, until, (id, since))?
+            {
+                return Ok(true);
+            }
             connection
                 .prepare_cached("SELECT 1 FROM seen WHERE id = ?1 AND at >= ?2")?
                 .exists(params![id.as_bytes(), since.as_millis()])
@@ -29,15 +42,15 @@ impl Dedup for EmbeddedStore {
         since: Timestamp,
         limit: usize,
     ) -> BoxFuture<'_, StoreResult<Vec<(MessageId, Timestamp)>>> {
-        let young = lock(&self.young).since(since);
         self.read(move |connection| {
-            let mut newest: HashMap<MessageId, Timestamp> = connection
-                .prepare_cached("SELECT id, at FROM seen WHERE at >= ?1 ORDER BY at DESC LIMIT ?2")?
-                .query_map(params![since.as_millis(), limit], row)?
-                .collect::<Result<_, _>>()?;
-            for (id, at) in young {
-                let known = newest.entry(id).or_insert(at);
-                *known = at.max(*known);
+            let mut newest = in_batches(connection, since, limit)?;
+            if newest.len() < limit {
+                let mut select = connection
+                    .prepare_cached("SELECT id, at FROM seen WHERE at >= ?1 ORDER BY at DESC LIMIT ?2")?;
+                for row in select.query_map(params![since.as_millis(), limit], row)? {
+                    let (id, at) = row?;
+                    note(&mut newest, id, at);
+                }
             }
             let mut newest: Vec<_> = newest.into_iter().collect();
             newest.sort_unstable_by_key(|(_, at)| std::cmp::Reverse(*at));
@@ -47,63 +60,115 @@ impl Dedup for EmbeddedStore {
     }
 
     fn remember<'a>(&'a self, ids: &'a [(MessageId, Timestamp)]) -> BoxFuture<'a, StoreResult<()>> {
-        let ids = ids.to_vec();
+        let batches = batch::batches(ids);
         self.write(move |session| {
-            let mut append = session.prepare_cached("INSERT INTO seen_log (id, at) VALUES (?1, ?2)")?;
-            for (id, at) in &ids {
-                append.execute(params![id.as_bytes(), at.as_millis()])?;
+            let appended = append(session, &batches);
+            if appended.is_err() {
+                session.sorting().undo();
             }
-            let step = {
-                let mut young = lock(session.young());
-                // Also when the transaction fails in the end: they are accepted all the same.
-                ids.iter().for_each(|(id, at)| young.insert(*id, *at));
-                young.step(ids.len(), session.last_insert_rowid())
-            };
-            step.map_or(Ok(()), |step| sort_in(session, &step))
+            appended
         })
     }
 
-    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<u64>> {
+    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
+        let part = self.forgotten.fetch_add(1, Relaxed) % PARTS;
         self.write(move |session| {
-            let before_millis = [before.as_millis()];
-            // Too old for anybody to ask, whatever becomes of the transaction.
-            let young = lock(session.young()).forget(before);
-            if young > 0 {
-                session.prepare_cached("DELETE FROM seen_log WHERE at < ?1")?.execute(before_millis)?;
-            }
-            let old = session.prepare_cached("DELETE FROM seen WHERE at < ?1")?.execute(before_millis)?;
-            Ok((young + old) as u64)
+            forget_batches(session, before)?;
+            forget_part(session, part, before)
         })
     }
 }
 
-/// What the log has.
-pub(crate) fn young(connection: &Connection) -> rusqlite::Result<Young> {
-    let mut young = Young::default();
-    let mut log = connection.prepare("SELECT id, at FROM seen_log")?;
-    for entry in log.query_map([], row)? {
-        let (id, at) = entry?;
-        young.insert(id, at);
+/// Whether it is in a batch after that one which holds something older than `until`.
+fn is_in_batches(
+    connection: &Connection,
+    after: i64,
+    until: i64,
+    (id, since): (MessageId, Timestamp),
+) -> rusqlite::Result<bool> {
+    let mut select = connection
+        .prepare_cached("SELECT ids FROM seen_batches WHERE number > ?1 AND last >= ?2 AND first < ?3")?;
+    let mut batches = select.query(params![after, since.as_millis(), until])?;
+    while let Some(row) = batches.next()? {
+        let mut ids = batch::decode(row.get_ref(0)?.as_blob()?);
+        if ids.any(|(other, at)| other == id && at >= since) {
+            return Ok(true);
+        }
     }
-    Ok(young)
+    Ok(false)
 }
 
-/// Locks, also after a panic elsewhere: every change of what this guards is whole.
-pub(crate) fn lock(young: &Mutex<Young>) -> MutexGuard<'_, Young> {
-    young.lock().unwrap_or_else(PoisonError::into_inner)
+fn append(session: &Session, batches: &[Batch]) -> rusqlite::Result<()> {
+    if batches.is_empty() {
+        return Ok(());
+    }
+    let mut insert =
+        session.prepare_cached("INSERT INTO seen_batches (first, last, ids) VALUES (?1, ?2, ?3)")?;
+    for batch in batches {
+        // Before it is there for anybody.
+        session.sorting().note_oldest(batch.first);
+        insert.execute(params![batch.first, batch.last, batch.bytes])?;
+    }
+    let count = batches.iter().map(|batch| batch.count).sum();
+    session.sorting().step(session, count, session.last_insert_rowid())
 }
 
-fn sort_in(session: &Session, step: &Step) -> rusqlite::Result<()> {
-    let mut insert = session.prepare_cached(
-        "INSERT INTO seen (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
-    )?;
-    for (id, at) in &step.ids {
-        insert.execute(params![id.as_bytes(), at.as_millis()])?;
+/// At least as many of the newest as are asked for, if there are so many in batches.
+fn in_batches(
+    connection: &Connection,
+    since: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<HashMap<MessageId, Timestamp>> {
+    let mut newest = HashMap::new();
+    let mut oldest = i64::MAX;
+    let mut select = connection
+        .prepare_cached("SELECT last, ids FROM seen_batches WHERE last >= ?1 ORDER BY last DESC")?;
+    let mut batches = select.query([since.as_millis()])?;
+    while let Some(row) = batches.next()? {
+        if newest.len() >= limit && row.get::<_, i64>(0)? < oldest {
+            break;
+        }
+        for (id, at) in batch::decode(row.get_ref(1)?.as_blob()?).filter(|(_, at)| *at >= since) {
+            oldest = oldest.min(at.as_millis());
+            note(&mut newest, id, at);
+        }
     }
-    if let Some(last) = step.emptied {
-        session.prepare_cached("DELETE FROM seen_log WHERE number <= ?1")?.execute([last])?;
+    Ok(newest)
+}
+
+fn note(newest: &mut HashMap<MessageId, Timestamp>, id: MessageId, at: Timestamp) {
+    let known = newest.entry(id).or_insert(at);
+    *known = at.max(*known);
+}
+
+fn forget_batches(session: &Session, before: Timestamp) -> rusqlite::Result<()> {
+    let millis = before.as_millis();
+    session.prepare_cached("DELETE FROM seen_batches WHERE last < ?1")?.execute([millis])?;
+    let oldest = session
+        .prepare_cached("SELECT number, first, ids FROM seen_batches ORDER BY number LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    // Of the oldest that is left, a part may be old.
+    let Some((number, first, ids)): Option<(i64, i64, Vec<u8>)> = oldest else { return Ok(()) };
+    if first >= millis {
+        return Ok(());
     }
-    Ok(())
+    let young: Vec<_> = batch::decode(&ids).filter(|(_, at)| *at >= before).collect();
+    session
+        .prepare_cached("UPDATE seen_batches SET first = ?2, ids = ?3 WHERE number = ?1")?
+        .execute(params![number, millis, batch::encode(&young)])
+        .map(drop)
+}
+
+fn forget_part(session: &Session, part: u8, before: Timestamp) -> rusqlite::Result<()> {
+    let width = u8::MAX / PARTS + 1;
+    let (mut first, mut last) = ([0; 16], [u8::MAX; 16]);
+    first[0] = part * width;
+    last[0] = first[0] + (width - 1);
+    session
+        .prepare_cached("DELETE FROM seen WHERE id BETWEEN ?1 AND ?2 AND at < ?3")?
+        .execute(params![first, last, before.as_millis()])
+        .map(drop)
 }
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(MessageId, Timestamp)> {

@@ -3,6 +3,7 @@
 //! Not here: any rule of the bridge, and any runtime.
 
 mod archive;
+mod batch;
 mod commands;
 mod credentials;
 mod dead_letters;
@@ -10,6 +11,7 @@ mod dedup;
 mod outbox;
 mod reader;
 mod registry;
+mod sorting;
 mod sqlite;
 mod subscriptions;
 #[cfg(test)]
@@ -17,18 +19,18 @@ mod tests;
 mod twins;
 mod vault;
 mod writer;
-mod young;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use bridge_core::ports::{BoxFuture, StoreError, StoreResult};
 use rusqlite::Connection;
 
 use crate::reader::Readers;
+use crate::sorting::{Shared, Sorting};
 use crate::writer::{Session, Writer};
-use crate::young::Young;
 
 /// The name of the database in the data directory.
 pub const FILE: &str = "bridge.db";
@@ -71,7 +73,9 @@ pub enum OpenError {
 pub struct EmbeddedStore {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
-    young: Arc<Mutex<Young>>,
+    sorting: Arc<Shared>,
+    /// How often message ids were forgotten: a part of them each time.
+    forgotten: Arc<AtomicU8>,
     _lock: Option<Arc<File>>,
 }
 
@@ -102,15 +106,24 @@ impl EmbeddedStore {
         sqlite::create_private_file(&path).map_err(io(&path))?;
         let store = |source| OpenError::Store { path: path.clone(), source };
         let connection = sqlite::open_for_writing(&path, max_bytes).map_err(store)?;
-        let young = dedup::young(&connection).map_err(|error| store(sqlite::store_error(&error)))?;
-        let young = Arc::new(Mutex::new(young));
+        let sorting = Sorting::open(&connection).map_err(|error| store(sqlite::store_error(&error)))?;
+        let shared = sorting.shared();
         let readers = Readers::open(&path).map_err(store)?;
         Ok(Self {
-            writer: Arc::new(Writer::start(Session::new(connection, young.clone()))),
+            writer: Arc::new(Writer::start(Session::new(connection, sorting))),
             readers: Arc::new(readers),
-            young,
+            sorting: shared,
+            forgotten: Arc::default(),
             _lock: lock,
         })
+    }
+
+    /// The bridge keeps so many of the newest message ids in memory: the store is asked for older ones alone, and may take its
+    /// time with these.
+    #[must_use]
+    pub fn beside_ids_in_memory(self, newest: usize) -> Self {
+        self.sorting.known.store(newest, Relaxed);
+        self
     }
 
     /// Transactions committed so far; for tests and curiosity.

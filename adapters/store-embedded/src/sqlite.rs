@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The steps from an empty file to the schema of today; the number of those that were taken is `PRAGMA user_version`.
 /// A step that was released never changes.
-const STEPS: [&str; 10] = [
+pub(crate) const STEPS: [&str; 11] = [
     include_str!("schema.sql"),
     include_str!("schema_archive.sql"),
     include_str!("schema_commands.sql"),
@@ -22,6 +22,7 @@ const STEPS: [&str; 10] = [
     include_str!("schema_subscriptions.sql"),
     include_str!("schema_lives.sql"),
     include_str!("schema_seen_log.sql"),
+    include_str!("schema_seen_batches.sql"),
 ];
 /// Statements that a connection keeps compiled: more than there are.
 const STATEMENTS: usize = 128;
@@ -82,9 +83,6 @@ fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::R
     // is less to copy. 16 MiB are read in some tens of milliseconds after a crash.
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection.pragma_update(None, "journal_size_limit", 32 * 1024 * 1024)?;
-    let page: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-    let pages = (max_bytes / page.max(1)).clamp(64, u64::from(u32::MAX) - 2);
-    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
     keep_plans(connection)?;
     if version(connection)? < STEPS.len() {
         // Two processes may come here at once: the second one finds the first one's schema.
@@ -98,6 +96,10 @@ fn prepare(connection: &Connection, _path: &Path, max_bytes: u64) -> rusqlite::R
         connection.execute_batch(if upgraded.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
         upgraded?;
     }
+    // Afterwards: a full store of an earlier version needs some room before it gives more back.
+    let page: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    let pages = (max_bytes / page.max(1)).clamp(64, u64::from(u32::MAX) - 2);
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
     Ok(())
 }
 

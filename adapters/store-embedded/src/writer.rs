@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,10 +14,9 @@ use futures_channel::oneshot;
 use rusqlite::{Connection, params};
 
 use crate::commands::Untold;
-use crate::dedup::lock;
 use crate::outbox::{OPEN_COMMANDS, meta};
+use crate::sorting::Sorting;
 use crate::sqlite::store_error;
-use crate::young::Young;
 
 /// Jobs that may wait.
 const QUEUE: usize = 8192;
@@ -41,7 +40,7 @@ pub(crate) struct Session {
     open: Cell<Option<u64>>,
     /// Commands that were opened in this transaction, less those that are over.
     opened: Cell<i64>,
-    young: Arc<Mutex<Young>>,
+    sorting: Sorting,
     untold: Untold,
 }
 
@@ -53,13 +52,13 @@ impl Deref for Session {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, young: Arc<Mutex<Young>>) -> Self {
-        Self { connection, open: Cell::new(None), opened: Cell::new(0), young, untold: Untold::default() }
+    pub(crate) fn new(connection: Connection, sorting: Sorting) -> Self {
+        Self { connection, open: Cell::new(None), opened: Cell::new(0), sorting, untold: Untold::default() }
     }
 
-    /// The message ids that are in the log only.
-    pub(crate) fn young(&self) -> &Mutex<Young> {
-        &self.young
+    /// What becomes of the message ids that were appended.
+    pub(crate) fn sorting(&self) -> &Sorting {
+        &self.sorting
     }
 
     /// Commands that are known to have something untold.
@@ -84,14 +83,13 @@ impl Session {
 
     /// Undoes what was done by something that fails.
     pub(crate) fn savepoint<T>(&self, job: impl FnOnce(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let (opened, staged) = (self.opened.get(), lock(&self.young).staged());
+        let opened = self.opened.get();
         self.prepare_cached("SAVEPOINT job")?.execute([])?;
         let result = job(self);
         if result.is_err() {
             self.prepare_cached("ROLLBACK TO job")?.execute([])?;
             self.opened.set(opened);
             self.untold.forget_all();
-            lock(&self.young).unstage(staged);
         }
         self.prepare_cached("RELEASE job")?.execute([])?;
         result
@@ -197,6 +195,7 @@ fn commit(session: &Session, group: impl Iterator<Item = Job>, commits: &AtomicU
             // As SQLite does when there is no room: what comes after it must not be stored either.
             if begun.is_ok() && session.is_autocommit() {
                 lost = true;
+                session.sorting.undo();
                 // Without one the jobs are stored one by one, and whoever asked for them asks again.
                 let _ = run("BEGIN IMMEDIATE");
             }
@@ -210,10 +209,13 @@ fn commit(session: &Session, group: impl Iterator<Item = Job>, commits: &AtomicU
     } else {
         begun.and(session.settle()).and_then(|()| run("COMMIT")).map_err(|error| store_error(&error))
     };
-    lock(&session.young).settle(committed.is_ok());
     match &committed {
-        Ok(()) => drop(commits.fetch_add(1, Relaxed)),
+        Ok(()) => {
+            session.sorting.committed();
+            commits.fetch_add(1, Relaxed);
+        }
         Err(error) => {
+            session.sorting.undo();
             tracing::error!(%error, "a transaction failed");
             session.untold.forget_all();
             // Fails when there is none to roll back, which is as good.

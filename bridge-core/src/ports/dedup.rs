@@ -6,8 +6,14 @@ use crate::time::Timestamp;
 
 /// Remembers accepted messages over a restart.
 pub trait Dedup: Send + Sync {
-    /// Whether the id was remembered at or after `since`.
-    fn seen(&self, id: MessageId, since: Timestamp) -> BoxFuture<'_, StoreResult<bool>>;
+    /// Whether the id was remembered at or after `since`. The caller knows all that were remembered at or after `known_from`, and
+    /// the answer may leave them out.
+    fn seen(
+        &self,
+        id: MessageId,
+        since: Timestamp,
+        known_from: Option<Timestamp>,
+    ) -> BoxFuture<'_, StoreResult<bool>>;
     /// Up to `limit` ids remembered at or after `since`, the newest.
     fn recent(
         &self,
@@ -16,6 +22,6 @@ pub trait Dedup: Send + Sync {
     ) -> BoxFuture<'_, StoreResult<Vec<(MessageId, Timestamp)>>>;
     /// Remembers ids with the time of acceptance; an id that is there keeps its newer time.
     fn remember<'a>(&'a self, ids: &'a [(MessageId, Timestamp)]) -> BoxFuture<'a, StoreResult<()>>;
-    /// Forgets what was remembered before `before`; how many went.
-    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<u64>>;
+    /// Lets go of what was remembered before `before`, in the course of several calls: from now on nobody asks for it.
+    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<()>>;
 }

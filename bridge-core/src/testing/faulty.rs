@@ -102,10 +102,10 @@ impl<S: Outbox> Outbox for Faulty<S> {
 
 impl<S: Dedup> Dedup for Faulty<S> {
     forward! {
-        seen(id: MessageId, since: Timestamp) -> bool;
+        seen(id: MessageId, since: Timestamp, known_from: Option<Timestamp>) -> bool;
         recent(since: Timestamp, limit: usize) -> Vec<(MessageId, Timestamp)>;
         remember(ids: &'a [(MessageId, Timestamp)]) -> ();
-        forget(before: Timestamp) -> u64;
+        forget(before: Timestamp) -> ();
     }
 }
 

@@ -96,7 +96,12 @@ impl Outbox for MemoryStore {
 }
 
 impl Dedup for MemoryStore {
-    fn seen(&self, id: MessageId, since: Timestamp) -> BoxFuture<'_, StoreResult<bool>> {
+    fn seen(
+        &self,
+        id: MessageId,
+        since: Timestamp,
+        _known_from: Option<Timestamp>,
+    ) -> BoxFuture<'_, StoreResult<bool>> {
         self.run(|state| state.seen.get(&id).is_some_and(|at| *at >= since))
     }
 
@@ -123,12 +128,8 @@ impl Dedup for MemoryStore {
         })
     }
 
-    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<u64>> {
-        self.run(|state| {
-            let count = state.seen.len();
-            state.seen.retain(|_, at| *at >= before);
-            (count - state.seen.len()) as u64
-        })
+    fn forget(&self, before: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(|state| state.seen.retain(|_, at| *at >= before))
     }
 }
 

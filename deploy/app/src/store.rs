@@ -7,6 +7,7 @@ use bridge_core::ports::{
 };
 use store_embedded::{EmbeddedStore, Mode};
 
+use crate::assemble::dedup_config;
 use crate::config::{Config, StoreKind};
 
 /// Every port of the store.
@@ -32,11 +33,11 @@ impl<S> Store for S where
 /// The store for the bridge itself, which is its only owner from then on.
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     match config.bridge.store {
-        StoreKind::Embedded => Ok(Arc::new(EmbeddedStore::open(
-            &config.bridge.data_dir,
-            Mode::Service,
-            config.delivery.outbox.max_bytes,
-        )?)),
+        StoreKind::Embedded => {
+            let max_bytes = config.delivery.outbox.max_bytes;
+            let store = EmbeddedStore::open(&config.bridge.data_dir, Mode::Service, max_bytes)?;
+            Ok(Arc::new(store.beside_ids_in_memory(dedup_config(config).newest_in_memory())))
+        }
         StoreKind::DynamoDb => {
             std::fs::create_dir_all(&config.bridge.data_dir)?;
             open_dynamodb(config, true).await

@@ -67,7 +67,7 @@ async fn an_item_past_its_time_to_live_counts_by_its_time_alone() {
     let long_ago = Timestamp::from_seconds(1_000).unwrap();
     store.remember(&[(contract::message_id(1), long_ago)]).await.unwrap();
     let later = Timestamp::from_seconds(1_001).unwrap();
-    assert!(!store.seen(contract::message_id(1), later).await.unwrap());
+    assert!(!store.seen(contract::message_id(1), later, None).await.unwrap());
     assert!(store.recent(later, 9).await.unwrap().is_empty());
     let item = items(&store).await.pop().unwrap();
     assert_eq!(item[FACTS.ttl].as_n().unwrap(), &(1_000 + 24 * 3600).to_string(), "seconds since 1970");
