@@ -9,19 +9,42 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
-/// What was measured.
-#[derive(Debug, Clone)]
+/// What was measured, in one turn or in several.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
     /// Answered 2xx.
     pub(crate) answered: u64,
-    /// Of those, per second.
-    pub(crate) rate: f64,
+    seconds: f64,
+    /// Seconds of the server's CPU; filled in by the caller.
+    pub(crate) busy: f64,
+    /// Microseconds, in no order.
+    latencies: Vec<u32>,
+}
+
+impl Figures {
+    /// Adds another turn.
+    pub(crate) fn add(&mut self, turn: Self) {
+        self.answered += turn.answered;
+        self.seconds += turn.seconds;
+        self.latencies.extend(turn.latencies);
+    }
+
+    /// Answered per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.answered as f64 / self.seconds
+    }
+
+    /// Seconds of the server's CPU per answered request.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.busy / self.answered as f64
+    }
+
     /// Seconds.
-    pub(crate) p99: f64,
-    /// Seconds of the server's CPU per answered request; filled in by the caller.
-    pub(crate) cpu: f64,
+    pub(crate) fn p99(&mut self) -> f64 {
+        self.latencies.sort_unstable();
+        p99(&self.latencies)
+    }
 }
 
 /// Devices that send.
@@ -35,20 +58,20 @@ pub(crate) trait Client: Send + 'static {
     fn post(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Posts for `time` over `connections`.
-pub(crate) async fn run(http: SocketAddr, connections: usize, time: Duration) -> Figures {
+/// Opens connections.
+pub(crate) async fn connect(http: SocketAddr, connections: usize) -> Vec<Connection> {
     let mut all = Vec::new();
     for _ in 0..connections {
         all.push(Connection::open(http).await);
     }
-    measure(all, time).await
+    all
 }
 
 /// Has every client post one time after the other, for `time`.
-pub(crate) async fn measure<C: Client>(clients: Vec<C>, time: Duration) -> Figures {
+pub(crate) async fn measure<C: Client>(clients: &mut Vec<C>, time: Duration) -> Figures {
     let stop = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = clients
-        .into_iter()
+        .drain(..)
         .map(|mut client| {
             let stop = stop.clone();
             tokio::spawn(async move {
@@ -58,17 +81,20 @@ pub(crate) async fn measure<C: Client>(clients: Vec<C>, time: Duration) -> Figur
                     client.post().await;
                     latencies.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
                 }
-                latencies
+                (client, latencies)
             })
         })
         .collect();
     let begun = Instant::now();
     tokio::time::sleep(time).await;
     stop.store(true, Relaxed);
-    let latencies = gathered(tasks).await;
-    let seconds = begun.elapsed().as_secs_f64();
-    let answered = latencies.len() as u64;
-    Figures { answered, rate: answered as f64 / seconds, p99: p99(&latencies), cpu: 0.0 }
+    let mut latencies = Vec::new();
+    for task in tasks {
+        let (client, of_client) = task.await.unwrap();
+        clients.push(client);
+        latencies.extend(of_client);
+    }
+    Figures { answered: latencies.len() as u64, seconds: begun.elapsed().as_secs_f64(), busy: 0.0, latencies }
 }
 
 /// Sends these requests over `connections`, each once; microseconds until each was answered, in order. `good` looks at
@@ -96,15 +122,6 @@ pub(crate) async fn each(
             })
         })
         .collect();
-    gathered(tasks).await
-}
-
-/// Seconds, of microseconds in order.
-pub(crate) fn p99(latencies: &[u32]) -> f64 {
-    latencies.get(latencies.len() * 99 / 100).map_or(0.0, |micros| f64::from(*micros) / 1e6)
-}
-
-async fn gathered(tasks: Vec<JoinHandle<Vec<u32>>>) -> Vec<u32> {
     let mut latencies = Vec::new();
     for task in tasks {
         latencies.extend(task.await.unwrap());
@@ -113,16 +130,22 @@ async fn gathered(tasks: Vec<JoinHandle<Vec<u32>>>) -> Vec<u32> {
     latencies
 }
 
-/// Posts until every device has been heard: what comes for the first time is registered, and more work.
-pub(crate) async fn introduce(http: SocketAddr, connections: usize, time: Duration) {
+/// Seconds, of microseconds in order.
+pub(crate) fn p99(latencies: &[u32]) -> f64 {
+    latencies.get(latencies.len() * 99 / 100).map_or(0.0, |micros| f64::from(*micros) / 1e6)
+}
+
+/// Posts for every device: what comes for the first time is registered, and more work.
+pub(crate) async fn introduce(http: SocketAddr, connections: usize) {
+    let mut clients = connect(http, connections).await;
     let mut answered = 0;
     while answered < u64::from(DEVICES) {
-        answered += run(http, connections, time).await.answered;
+        answered += measure(&mut clients, Duration::from_millis(500)).await.answered;
     }
 }
 
 /// One connection.
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     answer: [u8; 4096],
 }

@@ -20,9 +20,9 @@ use bridge_core::seal::SealKeys;
 use bridge_core::{DeviceId, ExternalId, IntegrationName};
 use store_embedded::{EmbeddedStore, Mode};
 
-use crate::load::{Figures, measure};
 use crate::process::{Bridge, Server, start_datagram_floor};
-use crate::{ROUNDS, median, verdict};
+use crate::turns::beside;
+use crate::verdict;
 use device::Device;
 
 /// Devices that post at the same time.
@@ -42,54 +42,24 @@ pub(crate) async fn run(mqtt: u16, time: Duration) {
 }
 
 async fn posts(mqtt: u16, time: Duration) {
-    let [mut floors, mut plains, mut secures] = [const { Vec::new() }; 3];
-    for _ in 0..ROUNDS {
-        let floor = start_datagram_floor(mqtt);
-        load(floor.http(), Way::Floor, time / 4).await;
-        floors.push(measured(&floor, floor.http(), Way::Floor, time).await);
-        drop(floor);
-        let bridge = start(mqtt, DEVICES).await;
-        for (figures, address, way) in
-            [(&mut plains, bridge.plain, Way::Plain), (&mut secures, bridge.secure, Way::Secure)]
-        {
-            load(address, way, time / 4).await;
-            figures.push(measured(&bridge.process, address, way, time).await);
-        }
-    }
-    let [floor, plain, secure] = [floors, plains, secures].map(median);
-    println!("CoAP, {DEVICES} devices, confirmable posts of 100 bytes");
-    println!("  {:<36} {:>8.0} per second", "the floor", floor.rate);
-    verdict("rate, of the floor's", plain.rate / floor.rate, ">=", 0.6);
-    println!("  {:<36} {:>8.2}", "p99, of the floor's", plain.p99 / floor.p99);
-    println!("  {:<36} {:>8.2}", "CPU per message, of the floor's", plain.cpu / floor.cpu);
-    verdict("DTLS: CPU per message, of that without", secure.cpu / plain.cpu, "<=", 1.4);
-    println!("  {:<36} {:>8.2}", "DTLS: rate, of that without", secure.rate / plain.rate);
-}
-
-/// How a device speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Floor,
-    Plain,
-    Secure,
-}
-
-async fn load(to: SocketAddr, way: Way, time: Duration) -> Figures {
-    let mut devices = Vec::new();
+    let floor = start_datagram_floor(mqtt);
+    // Two, so that each has its own CPU.
+    let [plain, secure] = [start(mqtt, DEVICES).await, start(mqtt, DEVICES).await];
+    let mut clients = [const { Vec::new() }; 3];
     for n in 0..DEVICES {
-        devices.push(match way {
-            Way::Floor | Way::Plain => Device::plain(to, &name(n), &token(n), way == Way::Floor).await,
-            Way::Secure => Device::secure(to, Ipv4Addr::LOCALHOST, &name(n)).await,
-        });
+        clients[0].push(Device::plain(floor.http(), &name(n), &token(n), true).await);
+        clients[1].push(Device::plain(plain.plain, &name(n), &token(n), false).await);
+        clients[2].push(Device::secure(secure.secure, Ipv4Addr::LOCALHOST, &name(n)).await);
     }
-    measure(devices, time).await
-}
-
-async fn measured(server: &impl Server, to: SocketAddr, way: Way, time: Duration) -> Figures {
-    let cpu = server.cpu_seconds();
-    let mut figures = load(to, way, time).await;
-    figures.cpu = (server.cpu_seconds() - cpu) / figures.answered as f64;
-    figures
+    let [mut floor, mut plain, secure] =
+        beside([&floor, &plain.process, &secure.process], clients, time).await;
+    println!("CoAP, {DEVICES} devices, confirmable posts of 100 bytes");
+    println!("  {:<36} {:>8.0} per second", "the floor", floor.rate());
+    verdict("rate, of the floor's", plain.rate() / floor.rate(), ">=", 0.6);
+    println!("  {:<36} {:>8.2}", "p99, of the floor's", plain.p99() / floor.p99());
+    println!("  {:<36} {:>8.2}", "CPU per message, of the floor's", plain.cpu() / floor.cpu());
+    verdict("DTLS: CPU per message, of that without", secure.cpu() / plain.cpu(), "<=", 1.4);
+    println!("  {:<36} {:>8.2}", "DTLS: rate, of that without", secure.rate() / plain.rate());
 }
 
 /// Associations that say nothing: what each keeps in memory.
