@@ -48,7 +48,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "cache_size", -1024)?;
+        connection.pragma_update(None, "cache_size", -512)?;
         connection.pragma_update(None, "query_only", true)?;
         keep_plans(&connection)?;
         Ok(connection)
