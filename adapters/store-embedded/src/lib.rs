@@ -21,6 +21,7 @@ mod vault;
 mod writer;
 
 use std::fs::{File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -113,7 +114,8 @@ impl EmbeddedStore {
             writer: Arc::new(Writer::start(Session::new(connection, sorting))),
             readers: Arc::new(readers),
             sorting: shared,
-            forgotten: Arc::default(),
+            // Anywhere: a bridge that is started again and again comes to all of them.
+            forgotten: Arc::new(RandomState::new().hash_one(()).to_le_bytes()[0].into()),
             _lock: lock,
         })
     }
